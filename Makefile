@@ -1,0 +1,60 @@
+# Everything that a developer does. CI does the same: .ci/run.
+
+PYTHON ?= python3
+STACK  := $(PYTHON) infra/local/stack.py
+TOOLS  := .local/tools/sam/bin
+# One profile for all of it, so that a dependency is compiled once.
+QUICK  := --profile quick --locked
+NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check watch token deploy clean tools nextest
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## nine runs through the deployed bundle: mail, document and task, by API, event and queue
+	@$(PYTHON) infra/local/demo.py
+
+dev: ## keep the bundle up on this machine, until Ctrl-C
+	@$(STACK) dev
+
+# The workspace is named whole each time: another selection would unite features differently and compile anew.
+test: nextest ## units, contracts, integration, and end to end on the local AWS
+	$(NEXTEST) -E 'not package(ihelper-e2e)'
+	cargo test --doc --workspace $(QUICK)
+	$(STACK) run --all-targets --parameter LeaseSeconds=5 -- $(NEXTEST) -E 'package(ihelper-e2e)'
+
+check: tools ## formatting, lints, documentation, licences, advisories, templates
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(QUICK) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(QUICK)
+	$(TOOLS)/python infra/local/dependencies.py
+	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --region us-east-1
+	$(TOOLS)/cfn-lint --regions us-east-1 -- template.yaml infra/templates/*.yaml
+
+watch: ## serve the API from the sources, reloading, against the AWS of a running `make dev`
+	@$(STACK) watch
+
+# USER and GROUPS count only when they stand on the command line: a shell has a USER of its own.
+token: ## print a token for the local API: make token USER=alice GROUPS=operators
+	@$(STACK) token \
+	  --user '$(if $(filter command line,$(origin USER)),$(USER),alice)' \
+	  --groups '$(if $(filter command line,$(origin GROUPS)),$(GROUPS),operators)'
+
+# Rust for another processor needs Zig as its linker; sam finds cargo-lambda, and that finds Zig, on the path.
+ARCHITECTURE ?= arm64
+deploy: tools ## build for AWS and deploy there, asking what it needs to know: ARCHITECTURE=arm64 or x86_64
+	@[ "$(ARCHITECTURE)" = "$$(uname -m | sed s/aarch64/arm64/)" ] || \
+	  $(TOOLS)/python -m pip install --quiet --no-deps --requirement infra/local/requirements-cross.txt
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam build --parameter-overrides Architecture=$(ARCHITECTURE)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
+
+clean: ## forget everything built, installed and logged
+	rm -rf target .local .aws-sam
+
+tools:
+	@$(STACK) tools
+
+nextest:
+	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --version 0.9.143

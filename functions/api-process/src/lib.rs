@@ -1,0 +1,66 @@
+//! The HTTP API: runs by `POST /workflow/process`, and what became of them.
+
+mod principal;
+mod problem;
+mod process;
+mod runs;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use ihelper_runtime::settings::AuthMode;
+use ihelper_workflow::{
+    engine::Worker,
+    ports::{Clock, Entropy, Journal, Queue},
+};
+use serde_json::json;
+
+pub use principal::Principal;
+pub use problem::Problem;
+
+/// What the API works with.
+pub struct Api {
+    /// Gives runs their attempts.
+    pub worker: Worker,
+    /// Holds runs.
+    pub journal: Arc<dyn Journal>,
+    /// Takes over what takes longer.
+    pub queue: Arc<dyn Queue>,
+    /// Tells when.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who checks tokens.
+    pub auth_mode: AuthMode,
+}
+
+/// The largest body, in bytes. Lambda takes 6 MB in all; the rest is for headers and the event's own JSON,
+/// in which each quote of the body is escaped.
+pub const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
+
+/// How long a call waits for its run unless it says otherwise: HTTP APIs end at 30 s and the function at 29;
+/// the rest is for handing over.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24);
+
+/// The routes.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/workflow/process", post(process::process))
+        .route("/workflow/runs", get(runs::list))
+        .route("/workflow/runs/{id}", get(runs::show))
+        .route("/health", get(health))
+        .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
+        .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(api)
+}
+
+/// `GET /health`: the function answers. What it depends on shows in its alarms.
+async fn health() -> Response {
+    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}

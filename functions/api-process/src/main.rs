@@ -1,0 +1,28 @@
+//! Serves the HTTP API behind API Gateway.
+
+use std::sync::Arc;
+
+use api_process::{Api, router};
+use ihelper_runtime::{deployment::Deployment, extract, telemetry};
+use ihelper_workflow::domain::WorkflowType;
+
+fn main() -> Result<(), lambda_http::Error> {
+    // The process that reads a document is this same binary.
+    extract::run_if_child();
+    serve()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn serve() -> Result<(), lambda_http::Error> {
+    telemetry::start();
+    let deployment = Deployment::from_environment()?;
+    let api = Api {
+        worker: deployment.worker(&WorkflowType::ALL),
+        journal: deployment.journal(),
+        queue: deployment.queue(),
+        clock: deployment.clock(),
+        entropy: deployment.entropy(),
+        auth_mode: deployment.settings().auth_mode,
+    };
+    lambda_http::run(router(Arc::new(api))).await
+}

@@ -1,0 +1,203 @@
+//! Turns events into runs: one event is one run, however often it is delivered.
+//!
+//! It writes no run itself: it sends a message that carries the run's id, derived from the event, and the
+//! consumer's first write decides. Delivery events of mail settle the effects that sent it.
+
+pub mod event;
+
+use std::{sync::Arc, time::Duration};
+
+use ihelper_workflow::{
+    domain::{
+        Failure, Kind, RunId, Status, WorkflowType,
+        document::{CriterionInput, ObjectRef},
+        input::{self, Invalid},
+        run::StepState,
+    },
+    ports::{AnswerLedger, Clock, Closing, Journal, Objects, Queue},
+};
+use serde_json::{Value, json};
+
+use crate::event::{Envelope, MailEvent, MailFate, Meaning};
+
+/// Handles events.
+pub struct EventHandler {
+    /// Starts runs.
+    pub queue: Arc<dyn Queue>,
+    /// Holds the intents that delivery events settle.
+    pub journal: Arc<dyn Journal>,
+    /// Knows what came with an uploaded document.
+    pub objects: Arc<dyn Objects>,
+    /// Learns who must not be written to.
+    pub answers: Arc<dyn AnswerLedger>,
+    /// Tells when.
+    pub clock: Arc<dyn Clock>,
+    /// Where mail arrives, under `mail/`.
+    pub mail_bucket: String,
+    /// Where documents arrive, under `documents/`.
+    pub document_bucket: String,
+    /// What documents that come without criteria are reviewed against.
+    pub review_criteria: Vec<CriterionInput>,
+}
+
+/// What was done about an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handled {
+    /// A run was asked for.
+    Started {
+        /// Its workflow.
+        workflow: WorkflowType,
+        /// Its id.
+        run: RunId,
+    },
+    /// A delivery event was taken in.
+    Settled,
+    /// The event is none of ours.
+    Ignored,
+}
+
+/// Why an event could not be handled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is malformed: it will never be handled.
+    #[error("the event is not valid: {0}")]
+    Malformed(#[from] Invalid),
+    /// Something that it needs failed.
+    #[error("the event could not be handled: {0}")]
+    Failed(#[from] Failure),
+}
+
+// The name of an object's metadata that says what to review a document against.
+const CRITERIA_METADATA: &str = "review-criteria";
+
+impl EventHandler {
+    /// Handles one event, as EventBridge delivers it.
+    ///
+    /// # Errors
+    /// This returns an error that names the field when the event is malformed, and when the queue, the table
+    /// or the bucket does not answer. The caller lets Lambda deliver it again and at last to the dead-letter
+    /// queue.
+    pub async fn handle(&self, event: Value) -> Result<Handled, Error> {
+        let envelope: Envelope = serde_path_to_error::deserialize(event)
+            .map_err(|error| Invalid::one(error.path().to_string(), error.inner().to_string()))?;
+        match event::read(&envelope)? {
+            Meaning::Start { workflow, data, origin, run } => self.start(workflow, data, &origin, run, "detail").await,
+            Meaning::Object { object, run } => self.object_arrived(&object, run).await,
+            Meaning::Mail(mail) => self.mail_event(&mail).await,
+            Meaning::Unknown => {
+                tracing::info!(
+                    event.source = envelope.source,
+                    event.detail_type = envelope.detail_type,
+                    "an event of no workflow was left alone"
+                );
+                Ok(Handled::Ignored)
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        workflow: WorkflowType,
+        data: Value,
+        origin: &str,
+        run: RunId,
+        place: &str,
+    ) -> Result<Handled, Error> {
+        let input = input::parse(workflow, data).map_err(|invalid| moved(invalid, place))?;
+        self.queue.start(&input, run, &format!("event:{origin}")).await?;
+        tracing::info!(run.id = %run, run.type = %workflow, "an event became a run");
+        Ok(Handled::Started { workflow, run })
+    }
+
+    async fn object_arrived(&self, object: &ObjectRef, run: RunId) -> Result<Handled, Error> {
+        let origin = format!("s3/{}", object.bucket);
+        let id = object.file_name();
+        if object.bucket == self.mail_bucket && object.key.starts_with("mail/") && !id.is_empty() {
+            let data = json!({ "id": id, "s3": object });
+            return self.start(WorkflowType::EmailProcessing, data, &origin, run, "object").await;
+        }
+        if object.bucket == self.document_bucket && object.key.starts_with("documents/") && !id.is_empty() {
+            let criteria = self.criteria_of(object).await?;
+            let data = json!({ "id": id, "file": object, "review_criteria": criteria });
+            return self.start(WorkflowType::DocumentReview, data, &origin, run, "object").await;
+        }
+        Ok(Handled::Ignored)
+    }
+
+    /// What came with the upload, or the definition's own.
+    async fn criteria_of(&self, object: &ObjectRef) -> Result<Value, Error> {
+        let stored = self.objects.head(object).await?;
+        match stored.metadata.get(CRITERIA_METADATA) {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                Invalid::one(format!("metadata `{CRITERIA_METADATA}`"), format!("is not a JSON array: {error}")).into()
+            }),
+            None => Ok(json!(self.review_criteria)),
+        }
+    }
+
+    async fn mail_event(&self, mail: &MailEvent) -> Result<Handled, Error> {
+        for address in &mail.unreachable {
+            self.answers.suppress(address, self.clock.now()).await?;
+        }
+        if let (Some(run), Some(step)) = (mail.run, &mail.step) {
+            self.settle(run, step, mail).await?;
+        }
+        Ok(Handled::Settled)
+    }
+
+    /// A run that does not know whether its mail went out learns it here, and goes on.
+    async fn settle(&self, id: RunId, step: &str, mail: &MailEvent) -> Result<(), Failure> {
+        let Some((run, steps)) = self.journal.find(id).await? else { return Ok(()) };
+        match run.status {
+            Status::Attention => {}
+            // This event came before and broke off between the last two lines below. One message too many
+            // does no harm, one too few would.
+            Status::Queued => return self.queue.resume(run.workflow, id, Duration::ZERO).await,
+            // While the run is worked on, the worker that sent the mail hears of its fate first-hand.
+            _ => return Ok(()),
+        }
+        let intent = steps.into_iter().find(|entry| entry.name == step && entry.state == StepState::Intended);
+        let Some(mut entry) = intent else { return Ok(()) };
+        match mail.fate {
+            MailFate::WentOut => {
+                entry.state = StepState::Done;
+                entry.output = json!({ "message_id": mail.message_id });
+            }
+            MailFate::NotSent => entry.state = StepState::Released,
+        }
+        self.journal.settle(id, &entry).await?;
+        let closing = Closing {
+            from: vec![Status::Attention],
+            status: Status::Queued,
+            result: None,
+            error: None,
+            counts_as_failed: false,
+            usage: None,
+        };
+        if self.journal.close(id, &closing, self.clock.now()).await? {
+            self.queue.resume(run.workflow, id, Duration::ZERO).await?;
+            tracing::info!(run.id = %id, "a delivery event settled the run's mail");
+        }
+        Ok(())
+    }
+}
+
+/// Violations speak of `data`; here the data is a part of the event.
+fn moved(Invalid(mut violations): Invalid, place: &str) -> Invalid {
+    for violation in &mut violations {
+        if let Some(rest) = violation.field.strip_prefix("data") {
+            violation.field = format!("{place}{rest}");
+        }
+    }
+    Invalid(violations)
+}
+
+impl Error {
+    /// The kind of error, for logs.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Malformed(_) => Kind::Validation,
+            Self::Failed(failure) => failure.kind,
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Turns events of the bus, of S3 and of SES into runs.
+
+use std::sync::Arc;
+
+use event_handler::EventHandler;
+use ihelper_runtime::{deployment::Deployment, telemetry};
+use ihelper_workflow::domain::WorkflowType;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::start();
+    let deployment = Deployment::from_environment()?;
+    let handler = Arc::new(EventHandler {
+        queue: deployment.queue(),
+        journal: deployment.journal(),
+        objects: deployment.objects(),
+        answers: deployment.answers(),
+        clock: deployment.clock(),
+        mail_bucket: deployment.settings().mail_bucket.clone(),
+        document_bucket: deployment.settings().document_bucket.clone(),
+        review_criteria: deployment.definition(WorkflowType::DocumentReview).review_criteria.clone(),
+    });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let handler = Arc::clone(&handler);
+        async move {
+            match handler.handle(event.payload).await {
+                Ok(_handled) => Ok(()),
+                Err(error) => {
+                    tracing::error!(error.kind = %error.kind(), error.message = %error, "the event was not handled");
+                    Err(Error::from(error))
+                }
+            }
+        }
+    }))
+    .await
+}

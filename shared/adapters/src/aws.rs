@@ -1,0 +1,185 @@
+//! What all AWS clients share: region, credentials, endpoint, one HTTP client, timeouts and retries.
+//!
+//! Built from values, not by `aws-config`: its chain of sources costs milliseconds of every cold start and finds
+//! what Lambda has already put into the environment.
+
+use std::{fmt, sync::LazyLock, time::Duration};
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::{SdkConfig, region::Region};
+
+/// How often the SDK tries one call, all attempts counted. The engine repeats steps on its own schedule; this only
+/// bridges a broken connection or a moment of throttling.
+const ATTEMPTS: u32 = 3;
+
+/// A client that is made when first used.
+pub(crate) type Lazy<Client> = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+
+/// What all clients share. A clone is cheap and shares the connections.
+#[derive(Clone)]
+pub struct Aws {
+    config: SdkConfig,
+}
+
+/// Who calls. `Debug` shows the access key's id and nothing secret.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: String,
+    /// The session's token; a function's role always has one.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands, its TLS handshake included.
+    pub connect: Duration,
+    /// One attempt, from the first byte sent to the headers of the answer.
+    pub attempt: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            // Within a region a connection stands after some milliseconds; a lost packet is sent again after one
+            // second, so two seconds survive one loss.
+            connect: Duration::from_secs(2),
+            // The slowest call here writes 350 KiB or sends a mail, well below a second. Ten seconds are beyond
+            // what a healthy service takes, and three attempts still fit into a consumer's shortest timeout.
+            attempt: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Aws {
+    /// The services of a region, or all of them behind one endpoint (a local AWS, plain HTTP or not).
+    pub fn new(
+        region: impl Into<String>,
+        credentials: Credentials,
+        endpoint: Option<String>,
+        timeouts: Timeouts,
+    ) -> Self {
+        let http_client = http_client(endpoint.as_deref(), Builder::new());
+        let credentials = aws_credential_types::Credentials::new(
+            credentials.access_key_id,
+            credentials.secret_access_key,
+            credentials.session_token,
+            None,
+            "environment",
+        );
+        let mut config = SdkConfig::builder()
+            .region(Region::new(region.into()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .http_client(http_client)
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(timeouts.connect)
+                    .operation_attempt_timeout(timeouts.attempt)
+                    .build(),
+            );
+        config.set_endpoint_url(endpoint);
+        Self { config: config.build() }
+    }
+
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn dynamodb(&self) -> Lazy<aws_sdk_dynamodb::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || aws_sdk_dynamodb::Client::new(&config)))
+    }
+
+    #[cfg(feature = "eventbridge")]
+    pub(crate) fn eventbridge(&self) -> Lazy<aws_sdk_eventbridge::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || aws_sdk_eventbridge::Client::new(&config)))
+    }
+
+    #[cfg(feature = "s3")]
+    pub(crate) fn s3(&self) -> Lazy<aws_sdk_s3::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || {
+            let is_local = config.endpoint_url().is_some();
+            // A local AWS has no host name per bucket.
+            let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(is_local).build();
+            aws_sdk_s3::Client::from_conf(config)
+        }))
+    }
+
+    /// The mail client never repeats a call: a mail whose answer was lost may have gone out.
+    ///
+    /// Nor does it keep connections: one that broke while the function was frozen fails only once the mail is on
+    /// its way, and nobody could tell whether it went out. A handshake for each mail is the price.
+    #[cfg(feature = "ses")]
+    pub(crate) fn ses(&self) -> Lazy<aws_sdk_sesv2::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || {
+            let http_client = http_client(config.endpoint_url(), Builder::new().pool_max_idle_per_host(0));
+            let config = aws_sdk_sesv2::config::Builder::from(&config)
+                .http_client(http_client)
+                .retry_config(RetryConfig::disabled())
+                .build();
+            aws_sdk_sesv2::Client::from_conf(config)
+        }))
+    }
+
+    #[cfg(feature = "sqs")]
+    pub(crate) fn sqs(&self) -> Lazy<aws_sdk_sqs::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || aws_sdk_sqs::Client::new(&config)))
+    }
+}
+
+fn http_client(endpoint: Option<&str>, builder: Builder) -> SharedHttpClient {
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        // Leaves out loading the certificates, which a plain connection never looks at.
+        builder.build_http()
+    } else {
+        // Ring, not AWS-LC: the latter collects entropy for 100 ms at the first handshake.
+        builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    }
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Aws")
+            .field("region", &self.config.region())
+            .field("endpoint", &self.config.endpoint_url())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show() {
+        let credentials = Credentials {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret_access_key: "very secret".to_owned(),
+            session_token: Some("token secret".to_owned()),
+        };
+        let aws = Aws::new("eu-west-1", credentials.clone(), None, Timeouts::default());
+        let shown = format!("{credentials:?} {aws:?}");
+        assert!(shown.contains("AKIDEXAMPLE") && shown.contains("eu-west-1"));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Items, read and written attribute by attribute.
+
+use std::{collections::HashMap, str::FromStr};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use ihelper_workflow::domain::{Failure, run::Usage};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::IntoDeserializer};
+
+/// An item of the table.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(super) fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// The name of a value that serde writes as one: a status, a kind, a trigger.
+pub(super) fn named(value: &impl Serialize) -> Result<AttributeValue, Failure> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => Ok(text(name)),
+        _ => Err(Failure::validation("a value has no name to be stored under")),
+    }
+}
+
+/// A moment for people to read; it sorts only by being parsed.
+pub(super) fn moment(at: Timestamp) -> AttributeValue {
+    text(at.to_string())
+}
+
+/// A moment for conditions to compare: nanoseconds since 1970.
+pub(super) fn instant(at: Timestamp) -> AttributeValue {
+    number(at.as_nanosecond())
+}
+
+/// A moment for the table's own deletion: seconds since 1970.
+pub(super) fn expiry(at: Timestamp) -> AttributeValue {
+    number(at.as_second())
+}
+
+pub(super) fn usage(usage: Usage) -> AttributeValue {
+    AttributeValue::M(HashMap::from([
+        ("api_calls".to_owned(), number(usage.api_calls)),
+        ("input_tokens".to_owned(), number(usage.input_tokens)),
+        ("output_tokens".to_owned(), number(usage.output_tokens)),
+    ]))
+}
+
+/// Reads attributes; one that is missing or of another type is a failure that names it.
+pub(super) struct Reader<'a>(pub(super) &'a Item);
+
+impl<'a> Reader<'a> {
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<&'a str>, Failure> {
+        self.read(name, |value| value.as_s().ok().map(String::as_str))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, Failure> {
+        self.optional_text(name)?.ok_or_else(|| damaged(name))
+    }
+
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<T, Failure> {
+        self.read(name, |value| value.as_n().ok()?.parse().ok())?.ok_or_else(|| damaged(name))
+    }
+
+    pub(super) fn optional_named<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(text) = self.optional_text(name)? else { return Ok(None) };
+        let named: Result<T, serde::de::value::Error> = T::deserialize(text.into_deserializer());
+        named.map(Some).map_err(|_| damaged(name))
+    }
+
+    pub(super) fn named<T: Deserialize<'a>>(&self, name: &str) -> Result<T, Failure> {
+        self.optional_named(name)?.ok_or_else(|| damaged(name))
+    }
+
+    pub(super) fn optional_moment(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
+        self.read(name, |value| value.as_s().ok()?.parse().ok())
+    }
+
+    pub(super) fn moment(&self, name: &str) -> Result<Timestamp, Failure> {
+        self.optional_moment(name)?.ok_or_else(|| damaged(name))
+    }
+
+    pub(super) fn optional_instant(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
+        self.read(name, |value| Timestamp::from_nanosecond(value.as_n().ok()?.parse().ok()?).ok())
+    }
+
+    pub(super) fn usage(&self, name: &str) -> Result<Usage, Failure> {
+        let map = self.read(name, |value| value.as_m().ok())?.ok_or_else(|| damaged(name))?;
+        let reader = Reader(map);
+        Ok(Usage {
+            api_calls: reader.number("api_calls")?,
+            input_tokens: reader.number("input_tokens")?,
+            output_tokens: reader.number("output_tokens")?,
+        })
+    }
+
+    fn read<T>(&self, name: &str, read: impl FnOnce(&'a AttributeValue) -> Option<T>) -> Result<Option<T>, Failure> {
+        self.0.get(name).map(|value| read(value).ok_or_else(|| damaged(name))).transpose()
+    }
+}
+
+fn damaged(name: &str) -> Failure {
+    Failure::validation(format!("the stored item has no readable `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ihelper_workflow::domain::{Kind, Status};
+
+    use super::*;
+
+    #[test]
+    fn an_attribute_that_is_missing_or_of_another_type_is_named() {
+        let item = Item::from([("status".to_owned(), text("asleep")), ("number".to_owned(), text("1"))]);
+        let reader = Reader(&item);
+        let failures = [
+            reader.text("absent").unwrap_err(),
+            reader.named::<Status>("status").unwrap_err(),
+            reader.number::<u32>("number").unwrap_err(),
+            reader.moment("status").unwrap_err(),
+            reader.optional_instant("status").unwrap_err(),
+            reader.usage("status").unwrap_err(),
+        ];
+        for (failure, name) in failures.iter().zip(["absent", "status", "number", "status", "status", "status"]) {
+            assert_eq!(failure.kind, Kind::Validation);
+            assert!(failure.message.contains(&format!("`{name}`")), "{failure}");
+        }
+        assert_eq!(reader.optional_text("absent"), Ok(None));
+    }
+
+    #[test]
+    fn moments_and_numbers_keep_every_digit() {
+        for at in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+            let item = Item::from([("text".to_owned(), moment(at)), ("number".to_owned(), instant(at))]);
+            let reader = Reader(&item);
+            assert_eq!(reader.moment("text"), Ok(at));
+            assert_eq!(reader.optional_instant("number"), Ok(Some(at)));
+        }
+        let all = Usage { api_calls: u64::MAX, input_tokens: 0, output_tokens: u64::MAX - 1 };
+        let item = Item::from([("usage".to_owned(), usage(all))]);
+        assert_eq!(Reader(&item).usage("usage"), Ok(all));
+    }
+}

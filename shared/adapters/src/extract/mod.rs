@@ -1,0 +1,149 @@
+//! Port `Extractor`: the text of a document, read in a process of its own.
+//!
+//! # Purpose
+//! Documents come from outside and are hostile until read. No PDF reader survives every file in process: some
+//! abort for want of memory, some overflow the stack, and neither can be caught. So [`IsolatedExtractor`] starts
+//! the running binary a second time, as a child that limits its own memory and time and does nothing but
+//! [`extract`]; when it dies, the document has failed and the function has not.
+//!
+//! # Invariants
+//! - The kind of a document is told from its bytes; its name only separates Markdown, CSV and plain text.
+//! - Every document ends within [`Limits`]: in its text, in text marked `truncated`, or in an error of kind
+//!   `Validation` that names what is wrong. A document without text is an error, never an empty success.
+//! - What a reader of the document does not see does not reach the text where the format tells: hidden elements
+//!   of a page, hidden runs of a DOCX, hidden sheets, text beside a PDF's page, invisible characters.
+//! - The text is in reading order, one space between words, no control characters: what is quoted from it can be
+//!   found in it again.
+//! - No error message and no log quotes the document.
+//!
+//! # Deliberately absent
+//! - OCR: a scanned document is an error that says so. The invisible text layer of a document that was already
+//!   recognized is read, so a PDF may carry text that its page does not show.
+//! - Old and rich formats (DOC, XLS, PPT, RTF, OpenDocument, PPTX, images): each is an error with its name.
+//! - A DOCX's headers, footers, comments and automatic numbers; formulas of a workbook (their values are read).
+//! - A pool of children: one document, one child. A start takes four milliseconds where `true` takes as many.
+
+mod archive;
+mod child;
+mod csv;
+mod docx;
+mod encoding;
+mod format;
+mod html;
+mod isolated;
+mod markdown;
+mod pdf;
+mod plain;
+mod text;
+mod xlsx;
+
+use std::time::Duration;
+
+use ihelper_workflow::domain::{Failure, document::Content};
+use serde::{Deserialize, Serialize};
+
+pub use child::run_if_child;
+pub use isolated::IsolatedExtractor;
+
+use archive::Package;
+use format::Format;
+
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// How much one document may take. The figures beside the numbers were measured with the quick profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The size of a file, in bytes. 32 MiB: a long contract with pictures in it stays under, and the file is held
+    /// twice on its way, by the function and by the child.
+    pub max_bytes: usize,
+    /// The length of the text, in characters; what is beyond is left out and the content says `truncated`.
+    /// 2,000,000: some thousand pages, more than a review of every part can pay for.
+    pub max_text_characters: usize,
+    /// How many pages of a PDF are read; the content of a longer one says `truncated`. 2,000, to go with the text:
+    /// a page has a thousand characters and more.
+    pub max_pages: usize,
+    /// The child's address space, in bytes. 512 MiB: plain text of 32 MiB takes 128, a workbook of 4,000,000 cells
+    /// 192, a manual of 400 pages as PDF 24. HTML is the hungry one, with fifty times its size: pages of up to
+    /// some 9 MB are read. It is the address space that is limited; the memory taken is less.
+    pub max_memory_bytes: u64,
+    /// How many bytes the compressed parts of one document may come to together. 256 MiB: eight times the
+    /// largest file; office documents unpack to four to ten times their size, and large ones are mostly pictures,
+    /// which do not.
+    pub max_decompressed_bytes: u64,
+    /// How long one document may take by the clock, and by the child's processor rounded up to a second.
+    /// 30 s: the documents above take three at most, and a run has time left for the review.
+    pub timeout: Duration,
+    /// How many children run at once, at least one; further documents wait. 2: their address spaces together
+    /// stay below the memory of a function that has a whole processor (1,769 MB).
+    pub max_children: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_bytes: 32 * 1024 * 1024,
+            max_text_characters: 2_000_000,
+            max_pages: 2_000,
+            max_memory_bytes: 512 * MEBIBYTE,
+            max_decompressed_bytes: 256 * MEBIBYTE,
+            timeout: Duration::from_secs(30),
+            max_children: 2,
+        }
+    }
+}
+
+/// Reads a document in this process: what the child does. Its kind is told from its bytes.
+///
+/// Only the sizes of `limits` hold here. Memory and time are limited by the process, so a hostile document may
+/// end the caller: call this for trusted bytes only, and [`IsolatedExtractor`] for all others.
+///
+/// # Errors
+/// This returns an error of kind `Validation` when the document is empty, too large, encrypted, corrupt, scanned,
+/// without text, or of a kind that is not supported.
+pub fn extract(name: Option<&str>, bytes: &[u8], limits: &Limits) -> Result<Content, Failure> {
+    check_size(bytes, limits)?;
+    match Format::of(name, bytes)? {
+        Format::Pdf => pdf::read(bytes, limits),
+        Format::Package => {
+            let mut package = Package::open(bytes, limits)?;
+            match package.kind()? {
+                archive::Kind::Document { main_part } => docx::read(package, &main_part, limits),
+                archive::Kind::Workbook => xlsx::read(package, bytes, limits),
+            }
+        }
+        Format::Html(text) => html::read(&text, limits),
+        Format::Csv(text) => csv::read(&text, limits),
+        Format::Markdown(text) => markdown::read(&text, limits),
+        Format::Text(text) => plain::read(&text, limits),
+    }
+}
+
+fn check_size(bytes: &[u8], limits: &Limits) -> Result<(), Failure> {
+    if bytes.is_empty() {
+        return Err(Failure::validation("the document is empty"));
+    }
+    if bytes.len() > limits.max_bytes {
+        return Err(Failure::validation(format!(
+            "the document is too large: {} bytes, where {} are read",
+            bytes.len(),
+            limits.max_bytes
+        )));
+    }
+    Ok(())
+}
+
+fn corrupt(what: &str) -> Failure {
+    Failure::validation(format!("the document is corrupt: {what}"))
+}
+
+fn encrypted() -> Failure {
+    Failure::validation("the document is encrypted; it needs a password to be read")
+}
+
+fn unsupported(kind: &str) -> Failure {
+    Failure::validation(format!("the document is of a kind that is not supported: {kind}"))
+}
+
+fn expands_too_far(limit_bytes: u64) -> Failure {
+    Failure::validation(format!("the document unpacks to more than {} MiB", limit_bytes / MEBIBYTE))
+}

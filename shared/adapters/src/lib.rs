@@ -1,0 +1,35 @@
+//! The ports against the real services: one file per port, each behind a feature of its name.
+//!
+//! - [`aws`]: what all clients share; built from values, without reading the environment.
+//! - [`dynamodb`]: the journal, the tracking and the answer ledger on one table.
+//! - [`sqs`], [`ses`], [`s3`], [`eventbridge`]: queues, mail, objects and events.
+//! - [`extract`]: text out of documents.
+//! - [`failures`]: the one translation of the services' errors into the domain's.
+//! - [`system`]: the system's clock and randomness.
+//!
+//! Invariants:
+//! - No SDK type crosses inward: constructors take texts and numbers, results are domain values.
+//! - A failure's message names the call and the service's error code. It never holds what the service said in
+//!   words, because that repeats addresses and values from the request.
+//! - Clients are made when first used, so that a function pays for the services that it talks to.
+//!
+//! Deliberately absent: reading environment variables (the runtime's part), and retries of our own around the
+//! SDK's.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(feature = "dynamodb")]
+pub mod dynamodb;
+#[cfg(feature = "eventbridge")]
+pub mod eventbridge;
+#[cfg(feature = "extract")]
+pub mod extract;
+#[cfg(feature = "aws")]
+pub mod failures;
+#[cfg(feature = "s3")]
+pub mod s3;
+#[cfg(feature = "ses")]
+pub mod ses;
+#[cfg(feature = "sqs")]
+pub mod sqs;
+pub mod system;

@@ -1,0 +1,10 @@
+//! The adapters over the wire, with the real clients: contracts against services in memory where there are any, and
+//! against an endpoint of the test's own where what counts is the request, the answer, or its loss.
+
+mod dynamodb;
+mod eventbridge;
+mod s3;
+mod ses;
+mod sqs;
+mod table;
+mod wire;

@@ -1,0 +1,160 @@
+//! A table in memory behind a real HTTP endpoint.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+        ProjectionType, ScalarAttributeType,
+    },
+};
+use dynoxide::{Database, server};
+use ihelper_adapters::{
+    aws::Aws,
+    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableTracking, ValueStore},
+};
+use ihelper_workflow::domain::{Failure, Kind};
+
+use crate::wire::aws;
+
+const TABLE: &str = "ihelper";
+
+/// What both indexes show besides keys; the template says the same.
+pub(crate) const PROJECTED: [&str; 11] = [
+    "type",
+    "status",
+    "data_id",
+    "definition_version",
+    "failed_attempts",
+    "trigger",
+    "created_at",
+    "updated_at",
+    "finished_at",
+    "error_kind",
+    "caller",
+];
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The table and the store beside it.
+pub(crate) struct TestTable {
+    pub(crate) address: SocketAddr,
+    pub(crate) payloads: Arc<MemoryValueStore>,
+    client: Client,
+}
+
+impl TestTable {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Ends with the test's runtime.
+        tokio::spawn(server::serve_on(listener, Database::memory().unwrap()));
+        let client = client(address);
+        create_table(&client).await;
+        Self { address, payloads: Arc::default(), client }
+    }
+
+    pub(crate) fn journal(&self) -> TableJournal {
+        self.journal_at(self.address)
+    }
+
+    /// The journal, reached through another address.
+    pub(crate) fn journal_at(&self, address: SocketAddr) -> TableJournal {
+        TableJournal::new(self.table(&aws(address)))
+    }
+
+    pub(crate) fn tracking(&self) -> TableTracking {
+        TableTracking::new(self.table(&aws(self.address)))
+    }
+
+    pub(crate) fn answers(&self) -> TableAnswerLedger {
+        TableAnswerLedger::new(self.table(&aws(self.address)))
+    }
+
+    fn table(&self, aws: &Aws) -> Table {
+        Table::new(aws, TABLE, Arc::clone(&self.payloads) as Arc<dyn ValueStore>, RETENTION)
+    }
+
+    /// Every item, as it is stored.
+    pub(crate) async fn items(&self) -> Vec<Item> {
+        self.client.scan().table_name(TABLE).send().await.unwrap().items.unwrap_or_default()
+    }
+}
+
+/// A client to look at the items themselves.
+fn client(address: SocketAddr) -> Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(format!("http://{address}"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Client::from_conf(config)
+}
+
+/// The table as the template makes it.
+async fn create_table(client: &Client) {
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    let index = |name: &str, hash: &str| {
+        GlobalSecondaryIndex::builder()
+            .index_name(name)
+            .key_schema(key(hash, KeyType::Hash))
+            .key_schema(key("list_sk", KeyType::Range))
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::Include)
+                    .set_non_key_attributes(Some(PROJECTED.map(str::to_owned).to_vec()))
+                    .build(),
+            )
+            .build()
+            .unwrap()
+    };
+    let attribute = |name: &str| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+    };
+    client
+        .create_table()
+        .table_name(TABLE)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(["pk", "sk", "list_pk", "list_sk", "state_pk"].map(attribute).to_vec()))
+        .key_schema(key("pk", KeyType::Hash))
+        .key_schema(key("sk", KeyType::Range))
+        .global_secondary_indexes(index("by_type", "list_pk"))
+        .global_secondary_indexes(index("by_state", "state_pk"))
+        .send()
+        .await
+        .unwrap();
+}
+
+/// Payloads in memory.
+#[derive(Default)]
+pub(crate) struct MemoryValueStore(Mutex<HashMap<String, Vec<u8>>>);
+
+impl MemoryValueStore {
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl ValueStore for MemoryValueStore {
+    async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.0.lock().unwrap().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+        let bytes = self.0.lock().unwrap().get(key).cloned();
+        bytes
+            .filter(|bytes| bytes.len() as u64 <= limit)
+            .ok_or_else(|| Failure::new(Kind::NotFound, "there is no such payload"))
+    }
+}

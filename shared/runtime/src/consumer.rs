@@ -1,0 +1,276 @@
+//! Batches of a workflow's queue, message by message.
+//!
+//! **Invariants**
+//! - A message is deleted only when its run has ended, rests, or has another message that goes on with it.
+//! - A malformed message goes to the dead-letter queue with its reason, at once, and never holds up its batch.
+//! - A message whose consumer dies is back after one lease: its visibility timeout is kept that short, and
+//!   renewed while the message is worked on.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures::{StreamExt, stream};
+use ihelper_workflow::{
+    domain::{
+        Failure, Kind, Run, RunId, Status, WorkflowType,
+        run::{Origin, Trigger},
+    },
+    engine::{Outcome, Worker},
+    ports::{Clock, DeadLetter, Queue},
+};
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+
+use crate::{deployment::Deployment, message::Message};
+
+/// When messages in hand come back to the queue.
+#[async_trait]
+pub trait Visibility: Send + Sync {
+    /// Makes messages, by their receipt handles, invisible for this while from now on: up to 12 hours.
+    async fn change(&self, receipts: &[String], invisible_for: Duration) -> Result<(), Failure>;
+}
+
+/// Works through batches of one workflow's queue.
+pub struct Consumer {
+    /// The workflow.
+    pub workflow: WorkflowType,
+    /// Gives runs their attempts.
+    pub worker: Worker,
+    /// Takes dead letters and hand-overs.
+    pub queue: Arc<dyn Queue>,
+    /// Delays messages.
+    pub visibility: Arc<dyn Visibility>,
+    /// Tells when.
+    pub clock: Arc<dyn Clock>,
+    /// How many messages of a batch are worked on at a time.
+    pub concurrency: usize,
+}
+
+// What is left at the end of an invocation to hand over what is not done: two writes to the journal and one
+// message, each with its retries.
+const HAND_OVER_TIME: Duration = Duration::from_secs(10);
+// How much longer than a lease a message stays invisible, so that who receives it again finds the lease over.
+const VISIBILITY_MARGIN: Duration = Duration::from_secs(1);
+
+/// What happens to a message.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Delete,
+    Return { after: Option<Duration> },
+}
+
+/// Runs a consumer function: the whole of its `main`.
+///
+/// # Errors
+/// This returns an error when the environment is not complete, or the Lambda runtime ends.
+pub async fn run(workflow: WorkflowType) -> Result<(), Error> {
+    let deployment = Deployment::from_environment()?;
+    let consumer = Arc::new(deployment.consumer(workflow));
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
+        let consumer = Arc::clone(&consumer);
+        async move {
+            let deadline = deadline(event.context.deadline, HAND_OVER_TIME);
+            Ok::<_, Error>(consumer.handle(event.payload, deadline).await)
+        }
+    }))
+    .await
+}
+
+/// When work has to be handed over: `margin` before an invocation's end, given in milliseconds since 1970.
+pub fn deadline(invocation_end_ms: u64, margin: Duration) -> Timestamp {
+    i64::try_from(invocation_end_ms)
+        .ok()
+        .and_then(|end| Timestamp::from_millisecond(end).ok())
+        .and_then(|end| end.checked_sub(margin).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+impl Consumer {
+    /// Works through a batch. The answer lists the messages that are to come back.
+    pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
+        let in_hand = InHand::new(batch.records.iter().filter_map(|message| message.receipt_handle.clone()));
+        let work = stream::iter(batch.records)
+            .map(|message| self.settle(message, deadline, &in_hand))
+            .buffer_unordered(self.concurrency.max(1))
+            .filter_map(std::future::ready)
+            .collect::<Vec<String>>();
+        let failed = tokio::select! {
+            biased;
+            failed = work => failed,
+            never = self.keep_invisible(&in_hand) => match never {},
+        };
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(failed);
+        response
+    }
+
+    /// Works on one message; gives its id when it is to come back.
+    async fn settle(&self, message: SqsMessage, deadline: Timestamp, in_hand: &InHand) -> Option<String> {
+        let message_id = message.message_id.clone().unwrap_or_default();
+        let verdict = self.work_on(&message, deadline).await;
+        let receipt = message.receipt_handle.unwrap_or_default();
+        // From here on the message's visibility is nobody else's to change.
+        let _quiet = in_hand.put_down(&receipt).await;
+        match verdict {
+            Verdict::Delete => None,
+            Verdict::Return { after } => {
+                if let Some(after) = after
+                    && let Err(failure) = self.visibility.change(&[receipt], after).await
+                {
+                    // It comes back all the same, only at another time.
+                    tracing::warn!(error.kind = %failure.kind, message.id = message_id, "the message could not be delayed");
+                }
+                Some(message_id)
+            }
+        }
+    }
+
+    async fn work_on(&self, message: &SqsMessage, deadline: Timestamp) -> Verdict {
+        let body = message.body.as_deref().unwrap_or_default();
+        let outcome = match Message::parse(self.workflow, body) {
+            Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
+            Ok(Message::Start { input, run_id, source }) => {
+                let run = run_id.unwrap_or_else(|| run_of(message, self.clock.now()));
+                let origin = origin(message, source);
+                self.worker.start(&input, run, origin, deadline).await.map(|outcome| (run, outcome))
+            }
+            Err(invalid) => {
+                let letter = DeadLetter {
+                    body: body.to_owned(),
+                    reason: invalid.to_string(),
+                    kind: Kind::Validation,
+                    run: None,
+                };
+                return self.bury(&letter).await;
+            }
+        };
+        match outcome {
+            Ok((run, outcome)) => self.conclude(run, outcome).await,
+            Err(failure) if failure.kind == Kind::NotFound => {
+                // An insurance message of a call that broke off before its run was written.
+                tracing::warn!(error.message = failure.message, "a message names a run that does not exist");
+                Verdict::Delete
+            }
+            Err(failure) => {
+                tracing::error!(error.kind = %failure.kind, error.message = failure.message, "the message comes back");
+                Verdict::Return { after: None }
+            }
+        }
+    }
+
+    async fn conclude(&self, run_id: RunId, outcome: Outcome) -> Verdict {
+        match outcome {
+            Outcome::Ended { run, just_now: true } if run.status == Status::Failed => {
+                self.bury(&letter_of(&run)).await
+            }
+            Outcome::Ended { .. } | Outcome::Resting(_) => Verdict::Delete,
+            Outcome::Retry { after, failure } => {
+                tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = failure.message, retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
+                Verdict::Return { after: Some(after) }
+            }
+            Outcome::HandedOver => self.pass_on(run_id, Duration::ZERO).await,
+            // A new message, because each return of this one counts as a failed receive.
+            Outcome::Busy { after } => self.pass_on(run_id, after + VISIBILITY_MARGIN).await,
+        }
+    }
+
+    async fn pass_on(&self, run: RunId, after: Duration) -> Verdict {
+        match self.queue.resume(self.workflow, run, after).await {
+            Ok(()) => Verdict::Delete,
+            Err(failure) => {
+                tracing::warn!(run.id = %run, error.kind = %failure.kind, "the run could not be passed on");
+                Verdict::Return { after: Some(after) }
+            }
+        }
+    }
+
+    async fn bury(&self, letter: &DeadLetter) -> Verdict {
+        match self.queue.dead_letter(self.workflow, letter).await {
+            Ok(()) => {
+                tracing::error!(error.kind = %letter.kind, error.message = letter.reason, "dead letter");
+                Verdict::Delete
+            }
+            Err(failure) => {
+                tracing::error!(error.kind = %failure.kind, "the dead-letter queue does not answer");
+                Verdict::Return { after: None }
+            }
+        }
+    }
+
+    async fn keep_invisible(&self, in_hand: &InHand) -> std::convert::Infallible {
+        let lease = self.worker.lease();
+        loop {
+            {
+                let receipts = in_hand.receipts().await;
+                let receipts: Vec<String> = receipts.iter().cloned().collect();
+                for batch in receipts.chunks(10) {
+                    if let Err(failure) = self.visibility.change(batch, lease + VISIBILITY_MARGIN).await {
+                        tracing::warn!(error.kind = %failure.kind, "the messages' visibility could not be prolonged");
+                    }
+                }
+            }
+            self.clock.sleep(lease / 3).await;
+        }
+    }
+}
+
+/// The letter about a run that failed.
+fn letter_of(run: &Run) -> DeadLetter {
+    let error = run.error.clone().unwrap_or_else(|| Failure::new(Kind::Unknown, "no error was kept"));
+    DeadLetter {
+        body: serde_json::json!({ "run_id": run.id }).to_string(),
+        reason: match &error.step {
+            Some(step) => format!("{step}: {}", error.message),
+            None => error.message,
+        },
+        kind: error.kind,
+        run: Some(run.id),
+    }
+}
+
+/// One message is one run, however often it is delivered.
+fn run_of(message: &SqsMessage, now: Timestamp) -> RunId {
+    let sent_at = message
+        .attributes
+        .get("SentTimestamp")
+        .and_then(|text| text.parse().ok())
+        .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
+        .unwrap_or(now);
+    RunId::derived(sent_at, &["queue", message.message_id.as_deref().unwrap_or_default()])
+}
+
+fn origin(message: &SqsMessage, source: Option<String>) -> Origin {
+    let id = message.message_id.clone().unwrap_or_default();
+    match source {
+        None => Origin { trigger: Trigger::Queue, id, caller: "queue".to_owned() },
+        Some(source) => match source.split_once(':') {
+            Some(("run", run)) => Origin { trigger: Trigger::Run, id: run.to_owned(), caller: source },
+            Some(("event", event)) => Origin { trigger: Trigger::Event, id: event.to_owned(), caller: source },
+            _ => Origin { trigger: Trigger::Queue, id, caller: source },
+        },
+    }
+}
+
+/// The receipts of messages that are being worked on. Whoever changes a visibility holds the lock meanwhile.
+struct InHand(tokio::sync::Mutex<HashSet<String>>);
+
+impl InHand {
+    fn new(receipts: impl Iterator<Item = String>) -> Self {
+        Self(tokio::sync::Mutex::new(receipts.collect()))
+    }
+
+    async fn receipts(&self) -> tokio::sync::MutexGuard<'_, HashSet<String>> {
+        self.0.lock().await
+    }
+
+    async fn put_down(&self, receipt: &str) -> tokio::sync::MutexGuard<'_, HashSet<String>> {
+        let mut receipts = self.0.lock().await;
+        receipts.remove(receipt);
+        receipts
+    }
+}

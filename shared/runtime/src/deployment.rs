@@ -1,0 +1,220 @@
+//! Adapters wired to ports, and the workflows on them.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use ihelper_adapters::{
+    aws::{Aws, Credentials, Timeouts},
+    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableTracking},
+    eventbridge::EventBridgeBus,
+    extract::{IsolatedExtractor, Limits},
+    s3::{S3Objects, S3Values},
+    ses::SesMailer,
+    sqs::{QueueUrls, SqsQueue},
+    system::{SystemClock, SystemEntropy},
+};
+use ihelper_workflow::{
+    domain::{
+        Failure, WorkflowType,
+        configuration::{AssistantKind, Configuration},
+        definition::Definition,
+    },
+    embedded,
+    engine::{Definitions, Worker, WorkerPorts, Workflow},
+    ports::{AnswerLedger, Assistant, Clock, Entropy, Journal, Mailer, Objects, Queue, Tracking},
+    rules::RulesAssistant,
+    workflows::{
+        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, SendEmail, SetRecord, StartWorkflow,
+        TaskAutomation, Tool, Toolbox,
+    },
+};
+use lambda_runtime::Error;
+
+use crate::{
+    consumer::{Consumer, Visibility},
+    settings::Settings,
+};
+
+/// Everything that a function can be wired from. Nothing here talks to AWS before it is used.
+pub struct Deployment {
+    settings: Settings,
+    configuration: Arc<Configuration>,
+    definitions: Vec<Definition>,
+    aws: Aws,
+    table: Table,
+    queue: SqsQueue,
+    mailer: SesMailer,
+}
+
+impl Deployment {
+    /// Reads the environment and the embedded configuration.
+    ///
+    /// # Errors
+    /// This returns an error that lists what is missing from the environment, or is wrong in the configuration
+    /// or a definition.
+    pub fn from_environment() -> Result<Self, Error> {
+        Self::new(Settings::from_environment()?)
+    }
+
+    fn new(settings: Settings) -> Result<Self, Error> {
+        let credentials = Credentials {
+            access_key_id: settings.access_key_id.clone(),
+            secret_access_key: settings.secret_access_key.reveal().to_owned(),
+            session_token: settings.session_token.as_ref().map(|token| token.reveal().to_owned()),
+        };
+        let aws = Aws::new(&settings.region, credentials, settings.endpoint.clone(), Timeouts::default());
+        let values = S3Values::new(&aws, &settings.payload_bucket);
+        let table = Table::new(&aws, &settings.table, Arc::new(values), RETENTION);
+        let urls: BTreeMap<WorkflowType, QueueUrls> = WorkflowType::ALL
+            .into_iter()
+            .map(|workflow| {
+                let (queue, dead_letters) = (&settings.queues[&workflow], &settings.dead_letter_queues[&workflow]);
+                (workflow, QueueUrls { queue: queue.clone(), dead_letters: dead_letters.clone() })
+            })
+            .collect();
+        Ok(Self {
+            configuration: Arc::new(embedded::configuration()?),
+            definitions: embedded::definitions()?,
+            queue: SqsQueue::new(&aws, urls),
+            mailer: SesMailer::new(&aws, &settings.sender_address, Some(&settings.configuration_set))?,
+            aws,
+            table,
+            settings,
+        })
+    }
+
+    /// What the environment told.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The current definition of a workflow.
+    ///
+    /// # Panics
+    /// When it is not embedded; all of them are.
+    pub fn definition(&self, workflow: WorkflowType) -> &Definition {
+        let found = self.definitions.iter().find(|definition| definition.workflow == workflow);
+        found.expect("every workflow has an embedded definition")
+    }
+
+    /// The queues.
+    pub fn queue(&self) -> Arc<dyn Queue> {
+        Arc::new(self.queue.clone())
+    }
+
+    /// The runs.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::new(TableJournal::new(self.table.clone()))
+    }
+
+    /// The mail and document buckets.
+    pub fn objects(&self) -> Arc<dyn Objects> {
+        Arc::new(S3Objects::new(&self.aws, [&self.settings.mail_bucket, &self.settings.document_bucket]))
+    }
+
+    /// Who was answered.
+    pub fn answers(&self) -> Arc<dyn AnswerLedger> {
+        Arc::new(TableAnswerLedger::new(self.table.clone()))
+    }
+
+    /// The system's time.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
+    }
+
+    /// The system's chance.
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::new(SystemEntropy)
+    }
+
+    /// A worker for these workflows.
+    pub fn worker(&self, workflows: &[WorkflowType]) -> Worker {
+        let ports = WorkerPorts { journal: self.journal(), clock: self.clock(), entropy: self.entropy() };
+        let definitions = Definitions::new(self.definitions.clone());
+        let workflows = workflows.iter().map(|workflow| self.workflow(*workflow));
+        Worker::new(ports, Arc::clone(&self.configuration), definitions, workflows, self.settings.lease)
+    }
+
+    /// The consumer of a workflow's queue.
+    pub fn consumer(&self, workflow: WorkflowType) -> Consumer {
+        Consumer {
+            workflow,
+            worker: self.worker(&[workflow]),
+            queue: self.queue(),
+            visibility: Arc::new(QueueVisibility {
+                queue: self.queue.clone(),
+                url: self.settings.queues[&workflow].clone(),
+            }),
+            clock: self.clock(),
+            concurrency: self.settings.message_concurrency,
+        }
+    }
+
+    fn workflow(&self, workflow: WorkflowType) -> Arc<dyn Workflow> {
+        match workflow {
+            WorkflowType::EmailProcessing => Arc::new(EmailProcessing {
+                assistant: self.assistant(),
+                mailer: self.mailer(),
+                answers: self.answers(),
+                objects: self.objects(),
+                tracking: self.tracking(),
+                clock: self.clock(),
+                own_address: self.settings.sender_address.clone(),
+            }),
+            WorkflowType::DocumentReview => Arc::new(DocumentReview {
+                assistant: self.assistant(),
+                // The child is this very binary: its main looks for the child's argument first.
+                extractor: Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default())),
+                objects: self.objects(),
+                tracking: self.tracking(),
+                clock: self.clock(),
+            }),
+            WorkflowType::TaskAutomation => Arc::new(TaskAutomation {
+                assistant: self.assistant(),
+                tools: self.tools(),
+                tracking: self.tracking(),
+                clock: self.clock(),
+            }),
+        }
+    }
+
+    fn tools(&self) -> Toolbox {
+        let tools: [Arc<dyn Tool>; 5] = [
+            Arc::new(AskAssistant(self.assistant())),
+            Arc::new(PublishEvent(Arc::new(EventBridgeBus::new(&self.aws, &self.settings.event_bus)))),
+            Arc::new(SetRecord { tracking: self.tracking(), clock: self.clock() }),
+            Arc::new(SendEmail(self.mailer())),
+            Arc::new(StartWorkflow(self.queue())),
+        ];
+        Toolbox::new(tools)
+    }
+
+    fn assistant(&self) -> Arc<dyn Assistant> {
+        match self.configuration.assistant.kind {
+            AssistantKind::Rules => Arc::new(RulesAssistant),
+        }
+    }
+
+    fn mailer(&self) -> Arc<dyn Mailer> {
+        Arc::new(self.mailer.clone())
+    }
+
+    fn tracking(&self) -> Arc<dyn Tracking> {
+        Arc::new(TableTracking::new(self.table.clone()))
+    }
+}
+
+/// The visibility of messages on one queue.
+struct QueueVisibility {
+    queue: SqsQueue,
+    url: String,
+}
+
+#[async_trait]
+impl Visibility for QueueVisibility {
+    async fn change(&self, receipts: &[String], invisible_for: Duration) -> Result<(), Failure> {
+        let messages: Vec<(String, Duration)> =
+            receipts.iter().map(|receipt| (receipt.clone(), invisible_for)).collect();
+        self.queue.change_visibilities(&self.url, &messages).await.into_iter().collect()
+    }
+}

@@ -1,0 +1,17 @@
+//! The Lambda edge: what every function does before and around its own work.
+//!
+//! - [`settings`]: the one reader of the environment.
+//! - [`deployment`]: adapters wired to ports, and the workflows on them.
+//! - [`consumer`]: batches of a workflow's queue, message by message.
+//! - [`telemetry`]: log lines as JSON.
+//!
+//! Deliberately absent: anything that knows what an email, a document or a task is.
+
+pub mod consumer;
+pub mod deployment;
+pub mod message;
+pub mod settings;
+pub mod telemetry;
+
+/// Reading documents in a process of its own: a function that does calls `run_if_child` before anything else.
+pub use ihelper_adapters::extract;

@@ -1,0 +1,34 @@
+//! The ports in memory: real implementations, with every condition that the ports promise.
+//!
+//! Each is cheap to make and a handle: a clone shows the same content, so a test keeps one and gives the other
+//! away. What the workflow did is read back with the inherent methods ([`MemoryMailer::sent`],
+//! [`MemoryQueue::take`] …).
+//!
+//! Deliberately absent: faults at the n-th call (they wrap any port, so they are not written into each) and an
+//! assistant (the embedded one needs no fake).
+
+mod answers;
+mod bus;
+mod clock;
+mod journal;
+mod mailer;
+mod objects;
+mod queue;
+mod tracking;
+
+pub use answers::MemoryAnswerLedger;
+pub use bus::{MemoryEventBus, Published};
+pub use clock::{SeededEntropy, VirtualClock};
+pub use journal::MemoryJournal;
+pub use mailer::{MemoryMailer, SentMail};
+pub use objects::MemoryObjects;
+pub use queue::{Body, MemoryQueue, Message};
+pub use tracking::MemoryTracking;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+// A test that panicked while it held a lock has failed already; its neighbours still see whole values, because
+// every change here is made in one go.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

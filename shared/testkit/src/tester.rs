@@ -1,0 +1,330 @@
+//! The seed's testing framework: any workflow, in a test, on ports in memory.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use ihelper_workflow::{
+    domain::{
+        Failure, Kind, RunId, WorkflowType,
+        document::{Content, Criterion, Review, Section},
+        definition::Definition,
+        email::{Draft, Email, EmailAnalysis},
+        input,
+        run::{Origin, Run, Trigger},
+        task::{Plan, StepResult, TaskInput, TaskReport},
+    },
+    embedded,
+    engine::{Definitions, Outcome, Worker, WorkerPorts, Workflow},
+    ports::{Answer, Assistant, Clock as _, Entropy as _, Extractor, Journal as _},
+    rules::RulesAssistant,
+    workflows::{
+        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, SendEmail, SetRecord, StartWorkflow,
+        TaskAutomation, Tool, Toolbox,
+    },
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::memory::{
+    MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryTracking,
+    SeededEntropy, VirtualClock,
+};
+
+/// Runs any workflow on ports in memory, on a clock that only the test moves.
+///
+/// ```
+/// use ihelper_testkit::WorkflowTester;
+/// use serde_json::json;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let tester = WorkflowTester::new();
+/// let email = json!({"id": "test123", "from": "user@example.com", "content": "Test email content"});
+///
+/// let result = tester.execute_workflow("email_processing", email).await.unwrap();
+///
+/// assert_eq!(result["status"], "success");
+/// assert_eq!(result["response_generated"], true);
+/// assert_eq!(tester.mailer.sent()[0].mail.to, "user@example.com");
+/// assert_eq!(tester.assistant.calls(), ["analyze_email", "generate_response"]);
+/// # });
+/// ```
+pub struct WorkflowTester {
+    /// Time.
+    pub clock: VirtualClock,
+    /// The runs.
+    pub journal: MemoryJournal,
+    /// The queues.
+    pub queue: MemoryQueue,
+    /// The mail that was sent.
+    pub mailer: MemoryMailer,
+    /// Who was answered.
+    pub answers: MemoryAnswerLedger,
+    /// The buckets `mail` and `documents`.
+    pub objects: MemoryObjects,
+    /// What was tracked.
+    pub tracking: MemoryTracking,
+    /// The events that were published.
+    pub bus: MemoryEventBus,
+    /// The assistant, which remembers what it was asked.
+    pub assistant: Arc<RecordingAssistant>,
+    /// Chance.
+    pub entropy: SeededEntropy,
+    workflows: Vec<Arc<dyn Workflow>>,
+    definitions: Definitions,
+    worker: Worker,
+}
+
+/// The address that workflows in tests write from.
+pub const OWN_ADDRESS: &str = "assistant@ihelper.example";
+
+// A run that still is not over then waits for something that the test has to do.
+const MAX_ATTEMPTS: usize = 1000;
+const INVOCATION: Duration = Duration::from_secs(300);
+
+impl Default for WorkflowTester {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WorkflowTester {
+    /// A tester with the embedded definitions and the assistant `rules`.
+    ///
+    /// # Panics
+    /// When the embedded configuration or definitions are not valid.
+    pub fn new() -> Self {
+        Self::with_definitions(embedded::definitions().expect("the embedded definitions are valid"))
+    }
+
+    /// A tester with definitions of one's own; a workflow without one cannot be run.
+    ///
+    /// # Panics
+    /// When the embedded configuration is not valid.
+    pub fn with_definitions(definitions: Vec<Definition>) -> Self {
+        Self::with_assistant(definitions, Arc::new(RulesAssistant))
+    }
+
+    /// A tester with definitions and an assistant of one's own.
+    ///
+    /// # Panics
+    /// When the embedded configuration is not valid.
+    pub fn with_assistant(definitions: Vec<Definition>, assistant: Arc<dyn Assistant>) -> Self {
+        let start = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
+        let clock = VirtualClock::new(start);
+        let (journal, mailer, answers) = (MemoryJournal::new(), MemoryMailer::new(), MemoryAnswerLedger::new());
+        let (tracking, bus) = (MemoryTracking::new(), MemoryEventBus::new());
+        let objects = MemoryObjects::new(["mail", "documents"]);
+        let queue = MemoryQueue::new(clock.clone());
+        let entropy = SeededEntropy::new(1);
+        let assistant = Arc::new(RecordingAssistant { inner: assistant, calls: Mutex::default() });
+        let tools: [Arc<dyn Tool>; 5] = [
+            Arc::new(AskAssistant(assistant.clone())),
+            Arc::new(PublishEvent(Arc::new(bus.clone()))),
+            Arc::new(SetRecord { tracking: Arc::new(tracking.clone()), clock: Arc::new(clock.clone()) }),
+            Arc::new(SendEmail(Arc::new(mailer.clone()))),
+            Arc::new(StartWorkflow(Arc::new(queue.clone()))),
+        ];
+        let workflows: [Arc<dyn Workflow>; 3] = [
+            Arc::new(EmailProcessing {
+                assistant: assistant.clone(),
+                mailer: Arc::new(mailer.clone()),
+                answers: Arc::new(answers.clone()),
+                objects: Arc::new(objects.clone()),
+                tracking: Arc::new(tracking.clone()),
+                clock: Arc::new(clock.clone()),
+                own_address: OWN_ADDRESS.to_owned(),
+            }),
+            Arc::new(DocumentReview {
+                assistant: assistant.clone(),
+                extractor: Arc::new(PlainTextExtractor),
+                objects: Arc::new(objects.clone()),
+                tracking: Arc::new(tracking.clone()),
+                clock: Arc::new(clock.clone()),
+            }),
+            Arc::new(TaskAutomation {
+                assistant: assistant.clone(),
+                tools: Toolbox::new(tools),
+                tracking: Arc::new(tracking.clone()),
+                clock: Arc::new(clock.clone()),
+            }),
+        ];
+        let workflows: Vec<Arc<dyn Workflow>> = workflows.into();
+        let definitions = Definitions::new(definitions);
+        let worker = worker_on(&journal, &clock, &entropy, definitions.clone(), workflows.clone());
+        Self {
+            clock,
+            journal,
+            queue,
+            mailer,
+            answers,
+            objects,
+            tracking,
+            bus,
+            assistant,
+            entropy,
+            workflows,
+            definitions,
+            worker,
+        }
+    }
+
+    /// Gives runs their attempts; for tests that drive a run themselves.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// Another worker on the same ports: for a function under test, or to play a second machine.
+    pub fn worker_on(&self) -> Worker {
+        worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), self.workflows.clone())
+    }
+
+    /// Runs a workflow on data to its end, through retries and hand-overs, and gives its result.
+    ///
+    /// # Errors
+    /// This returns an error when the type is unknown, the data is not valid, the run fails, or it rests
+    /// (waiting, or in need of attention).
+    pub async fn execute_workflow(&self, workflow: &str, data: Value) -> Result<Value, Failure> {
+        let run = self.execute(workflow, data).await?;
+        match (run.result, run.error) {
+            (Some(result), _) => Ok(result),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Err(Failure::new(Kind::Unknown, format!("the run is {}", run.status))),
+        }
+    }
+
+    /// Runs a workflow on data until it ends or rests, and gives the whole run.
+    ///
+    /// # Errors
+    /// This returns an error when the type is unknown or the data is not valid, or the journal fails.
+    pub async fn execute(&self, workflow: &str, data: Value) -> Result<Run, Failure> {
+        let workflow: WorkflowType = workflow.parse()?;
+        let input = input::parse(workflow, data)?;
+        let id = RunId::new(self.clock.now(), self.entropy.random());
+        let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "tester".to_owned() };
+        let mut outcome = self.worker.start(&input, id, origin, self.deadline()).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            match outcome {
+                Outcome::Ended { run, .. } | Outcome::Resting(run) => return Ok(*run),
+                Outcome::Retry { after, .. } | Outcome::Busy { after } => self.clock.advance(after),
+                Outcome::HandedOver => {}
+            }
+            outcome = self.worker.resume(id, self.deadline()).await?;
+        }
+        Err(Failure::new(Kind::Timeout, format!("the run is not over after {MAX_ATTEMPTS} attempts")))
+    }
+
+    /// The run, as it stands in the journal.
+    ///
+    /// # Errors
+    /// This returns an error when there is no such run.
+    pub async fn run(&self, id: RunId) -> Result<Run, Failure> {
+        let found = self.journal.find(id).await?;
+        found.map(|(run, _)| run).ok_or_else(|| Failure::new(Kind::NotFound, "there is no such run"))
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.clock.now().saturating_add(INVOCATION).unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn worker_on(
+    journal: &MemoryJournal,
+    clock: &VirtualClock,
+    entropy: &SeededEntropy,
+    definitions: Definitions,
+    workflows: Vec<Arc<dyn Workflow>>,
+) -> Worker {
+    let ports = WorkerPorts {
+        journal: Arc::new(journal.clone()),
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(entropy.clone()),
+    };
+    let configuration = embedded::configuration().expect("the embedded configuration is valid");
+    Worker::new(ports, Arc::new(configuration), definitions, workflows, Duration::from_secs(60))
+}
+
+/// An assistant that remembers the names of its methods as they were called, in order.
+pub struct RecordingAssistant {
+    inner: Arc<dyn Assistant>,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl RecordingAssistant {
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn called(&self, name: &'static str) -> &dyn Assistant {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        self.inner.as_ref()
+    }
+}
+
+#[async_trait]
+impl Assistant for RecordingAssistant {
+    fn model(&self) -> &str {
+        self.inner.model()
+    }
+
+    async fn analyze_email(&self, definition: &Definition, email: &Email) -> Result<Answer<EmailAnalysis>, Failure> {
+        self.called("analyze_email").analyze_email(definition, email).await
+    }
+
+    async fn generate_response(
+        &self,
+        definition: &Definition,
+        template: &str,
+        context: &std::collections::BTreeMap<String, Value>,
+    ) -> Result<Answer<Draft>, Failure> {
+        self.called("generate_response").generate_response(definition, template, context).await
+    }
+
+    async fn review_document(
+        &self,
+        definition: &Definition,
+        content: &Content,
+        criterion: &Criterion,
+    ) -> Result<Answer<Review>, Failure> {
+        self.called("review_document").review_document(definition, content, criterion).await
+    }
+
+    async fn analyze_task(
+        &self,
+        definition: &Definition,
+        task: &TaskInput,
+        tools: &[(&str, &str)],
+    ) -> Result<Answer<Plan>, Failure> {
+        self.called("analyze_task").analyze_task(definition, task, tools).await
+    }
+
+    async fn generate_report(
+        &self,
+        definition: &Definition,
+        task: &TaskInput,
+        results: &[StepResult],
+    ) -> Result<Answer<TaskReport>, Failure> {
+        self.called("generate_report").generate_report(definition, task, results).await
+    }
+
+    async fn ask(&self, definition: &Definition, instruction: &str, text: &str) -> Result<Answer<String>, Failure> {
+        self.called("ask").ask(definition, instruction, text).await
+    }
+}
+
+/// Reads documents of plain UTF-8 text, one section a document. The adapters read all other kinds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainTextExtractor;
+
+#[async_trait]
+impl Extractor for PlainTextExtractor {
+    async fn extract(&self, name: Option<&str>, bytes: Vec<u8>) -> Result<Content, Failure> {
+        let text = String::from_utf8(bytes)
+            .map_err(|error| Failure::validation(format!("the document is not UTF-8: {}", error.utf8_error())))?;
+        let section = Section { label: name.unwrap_or("text").to_owned(), text };
+        Ok(Content { format: "text".to_owned(), sections: vec![section], truncated: false })
+    }
+}

@@ -1,0 +1,149 @@
+//! `workflow_config.yaml`: the seed's settings of each workflow, typed and validated.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use garde::Validate;
+use serde::Deserialize;
+
+use super::run::WorkflowType;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// Settings of each workflow.
+    #[garde(dive)]
+    workflows: Workflows,
+    /// Which assistant works.
+    #[serde(default)]
+    #[garde(skip)]
+    pub assistant: AssistantSettings,
+    /// The result cache.
+    #[serde(default)]
+    #[garde(dive)]
+    pub cache: CacheSettings,
+}
+
+#[derive(Clone, Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Workflows {
+    #[garde(dive)]
+    email_processing: WorkflowSettings,
+    #[garde(dive)]
+    document_review: WorkflowSettings,
+    #[garde(dive)]
+    task_automation: WorkflowSettings,
+}
+
+/// Settings of one workflow. Times are in seconds, as in the seed.
+#[derive(Clone, Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowSettings {
+    /// The queue's name, without the stack's.
+    #[garde(length(min = 1, max = 64), custom(queue_name))]
+    pub queue: String,
+    /// How many runs are worked on at once, over all instances: 1 to 10,000.
+    #[garde(range(min = 1, max = 10_000))]
+    pub concurrent_limit: u32,
+    /// How long one invocation of the consumer may take: 1 to 900 s, Lambda's limit.
+    #[garde(range(min = 1, max = 900))]
+    pub timeout: u32,
+    /// How a failed attempt is repeated.
+    #[garde(dive)]
+    pub retry: RetrySettings,
+}
+
+/// How a failed attempt is repeated.
+#[derive(Clone, Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySettings {
+    /// How often a run is tried before it fails: 1 to 100.
+    #[garde(range(min = 1, max = 100))]
+    pub max_attempts: u32,
+    /// The first wait, which doubles with each attempt: 0 to 43,200 s, the longest visibility timeout.
+    #[garde(range(max = 43_200))]
+    pub delay: u32,
+}
+
+impl RetrySettings {
+    /// The first wait.
+    pub fn first_delay(&self) -> Duration {
+        Duration::from_secs(self.delay.into())
+    }
+}
+
+/// Which assistant works.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssistantSettings {
+    /// Its kind.
+    #[serde(default)]
+    pub kind: AssistantKind,
+}
+
+/// The kinds of assistant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssistantKind {
+    /// The embedded default: deterministic text analysis, no model, no network.
+    #[default]
+    Rules,
+}
+
+/// The result cache.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    /// How long a result is kept, in seconds: 0 (not at all) to 2,592,000 (30 days); 3600 unless configured.
+    #[garde(range(max = 2_592_000))]
+    pub expire: u32,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { expire: 3600 }
+    }
+}
+
+fn queue_name(name: &str, _context: &()) -> garde::Result {
+    if name.chars().all(|character| character.is_ascii_alphanumeric() || "_-".contains(character)) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("may hold letters, digits, `_` and `-`"))
+    }
+}
+
+impl Configuration {
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// This returns an error that lists every mistake with its place: a syntax error, a duplicate key or an
+    /// unknown field with line and column, and each value out of range with its path.
+    pub fn parse(yaml: &str) -> Result<Self, Invalid> {
+        let configuration: Self =
+            serde_saphyr::from_str(yaml).map_err(|error| Invalid(vec![error.to_string()]))?;
+        configuration.validate().map_err(|report| {
+            Invalid(report.iter().map(|(path, error)| format!("{path}: {error}")).collect())
+        })?;
+        Ok(configuration)
+    }
+
+    /// The settings of a workflow.
+    pub fn of(&self, workflow: WorkflowType) -> &WorkflowSettings {
+        match workflow {
+            WorkflowType::EmailProcessing => &self.workflows.email_processing,
+            WorkflowType::DocumentReview => &self.workflows.document_review,
+            WorkflowType::TaskAutomation => &self.workflows.task_automation,
+        }
+    }
+
+    /// The settings of every workflow, by name.
+    pub fn by_name(&self) -> BTreeMap<&'static str, &WorkflowSettings> {
+        WorkflowType::ALL.into_iter().map(|workflow| (workflow.name(), self.of(workflow))).collect()
+    }
+}
+
+/// Everything wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("workflow_config.yaml is not valid:\n  {}", .0.join("\n  "))]
+pub struct Invalid(Vec<String>);

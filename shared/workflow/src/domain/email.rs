@@ -1,0 +1,173 @@
+//! What the email workflow reads, decides and writes.
+
+use std::collections::BTreeMap;
+
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::document::ObjectRef;
+
+/// `data` of an `email_processing` run: an id and exactly one of `content`, `raw` and `s3`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
+pub struct EmailInput {
+    /// The email's own id, 1 to 256 bytes.
+    #[garde(length(bytes, min = 1, max = 256))]
+    pub id: String,
+    /// The sender's address. Required with `content`; otherwise the message's own `From` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(email, length(bytes, max = 320)))]
+    pub from: Option<String>,
+    /// The body as plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub content: Option<String>,
+    /// The whole MIME message, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub raw: Option<String>,
+    /// Where the whole MIME message lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub s3: Option<ObjectRef>,
+    /// The subject, with `content`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(inner(length(bytes, max = 2000)))]
+    pub subject: Option<String>,
+    /// Header fields by name, with `content`: what RFC 3834 looks at.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[garde(skip)]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// An email as the workflow sees it: read, decoded, and with the sender's own words set apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Email {
+    /// The email's own id.
+    pub id: String,
+    /// The sender's address: where a reply goes, and nowhere else.
+    pub from: String,
+    /// The sender's display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
+    /// The subject, decoded, on one line.
+    #[serde(default)]
+    pub subject: String,
+    /// What the sender wrote this time: no quoted reply, no signature.
+    #[serde(default)]
+    pub text: String,
+    /// `Message-ID`, with its angle brackets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// `References`, oldest first, each with its angle brackets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// What is attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// Why no machine may answer this email (RFC 3834), where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_reply_because: Option<String>,
+}
+
+/// Something attached to an email.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its file name, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its media type.
+    pub content_type: String,
+    /// Its size, decoded, in bytes.
+    pub bytes: u64,
+}
+
+/// What kind of email it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Category {
+    /// Asks to know something.
+    Question,
+    /// Asks for something to be done.
+    Request,
+    /// Says that something went wrong.
+    Complaint,
+    /// Wants to meet, or to move a meeting.
+    Scheduling,
+    /// Bills, or asks about a bill.
+    Invoice,
+    /// Sent to many.
+    Newsletter,
+    /// Written by a machine: a bounce, an absence note, a notification.
+    Machine,
+    /// Unwanted.
+    Spam,
+    /// None of these: a note.
+    Other,
+}
+
+/// How soon someone should act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Urgency {
+    /// Whenever.
+    Low,
+    /// As usual.
+    Normal,
+    /// Today.
+    High,
+}
+
+/// What `analyze_email` finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmailAnalysis {
+    /// What kind of email it is.
+    pub category: Category,
+    /// What the sender wants, in one sentence of theirs.
+    pub intent: String,
+    /// How soon someone should act.
+    pub urgency: Urgency,
+    /// Whether a response is due.
+    pub requires_response: bool,
+    /// The response template to use: a name in the definition.
+    pub template: String,
+    /// What fills the template.
+    pub context: BTreeMap<String, Value>,
+    /// The language, as an ISO 639-3 code, where it is certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// How sure the assistant is, 0 to 1.
+    pub confidence: f64,
+    /// What led to the category.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// A response as written by the assistant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// Its subject.
+    pub subject: String,
+    /// Its body, plain text.
+    pub text: String,
+}
+
+/// A reply on its way out: who gets it comes from the email it answers, never from the assistant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingMail {
+    /// The one recipient.
+    pub to: String,
+    /// Its subject, on one line.
+    pub subject: String,
+    /// Its body, plain text.
+    pub text: String,
+    /// `In-Reply-To`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_reply_to: Option<String>,
+    /// `References`, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Whether it answers an email by itself, so that it says `Auto-Submitted: auto-replied`
+    /// (otherwise `auto-generated`).
+    pub is_reply: bool,
+}

@@ -1,0 +1,15 @@
+//! The values that workflows are made of.
+//!
+//! Input is parsed at the edge ([`input::parse`]); inside, nothing is checked twice.
+
+pub mod configuration;
+pub mod definition;
+pub mod document;
+pub mod email;
+pub mod failure;
+pub mod input;
+pub mod run;
+pub mod task;
+
+pub use failure::{Failure, Kind};
+pub use run::{Run, RunId, Status, WorkflowType};

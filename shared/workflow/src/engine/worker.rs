@@ -1,0 +1,433 @@
+//! One attempt at a run, from its lease to its outcome.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use jiff::Timestamp;
+use serde_json::Value;
+use tracing::Instrument;
+
+use super::{
+    context::{Attempt, Context},
+    retry::backoff,
+    stop::Stop,
+};
+use crate::{
+    domain::{
+        Failure, Kind, Run, RunId, Status, WorkflowType,
+        configuration::Configuration,
+        definition::Definition,
+        input::Input,
+        run::{Lease, Origin, StepRecord, Usage},
+    },
+    ports::{Clock, Closing, Created, Entropy, Journal, Opened},
+};
+
+/// A workflow: plain async code against a [`Context`].
+#[async_trait]
+pub trait Workflow: Send + Sync {
+    /// Its type.
+    fn workflow(&self) -> WorkflowType;
+
+    /// Works on one run to its end.
+    async fn execute(&self, run: &Context) -> Result<Value, Stop>;
+}
+
+/// The definition versions that this process knows.
+#[derive(Clone, Default)]
+pub struct Definitions {
+    versions: HashMap<(WorkflowType, u32), Arc<Definition>>,
+    current: HashMap<WorkflowType, u32>,
+}
+
+impl Definitions {
+    /// Of these, the highest version of each workflow is current.
+    pub fn new(definitions: impl IntoIterator<Item = Definition>) -> Self {
+        let mut all = Self::default();
+        for definition in definitions {
+            let current = all.current.entry(definition.workflow).or_default();
+            *current = definition.version.max(*current);
+            all.versions.insert((definition.workflow, definition.version), Arc::new(definition));
+        }
+        all
+    }
+
+    fn current_version(&self, workflow: WorkflowType) -> Result<u32, Failure> {
+        self.current
+            .get(&workflow)
+            .copied()
+            .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no definition of `{workflow}`")))
+    }
+
+    fn version(&self, workflow: WorkflowType, version: u32) -> Result<Arc<Definition>, Failure> {
+        self.versions.get(&(workflow, version)).cloned().ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("there is no version {version} of the definition of `{workflow}`"))
+        })
+    }
+}
+
+/// What a worker needs from outside.
+#[derive(Clone)]
+pub struct WorkerPorts {
+    /// Where runs are kept.
+    pub journal: Arc<dyn Journal>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// Starts runs and gives them attempts.
+pub struct Worker {
+    ports: WorkerPorts,
+    configuration: Arc<Configuration>,
+    definitions: Definitions,
+    workflows: HashMap<WorkflowType, Arc<dyn Workflow>>,
+    lease: Duration,
+}
+
+/// What came of [`Worker::begin`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Begun {
+    /// The run is new.
+    New(Box<Run>),
+    /// It existed.
+    Existing(Box<Run>),
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The run has ended.
+    Ended {
+        /// The run at its end.
+        run: Box<Run>,
+        /// Whether this attempt ended it, or it had ended before.
+        just_now: bool,
+    },
+    /// It waits, or needs attention.
+    Resting(Box<Run>),
+    /// The attempt failed and another may succeed: bring the run back after this wait.
+    Retry {
+        /// How long to wait.
+        after: Duration,
+        /// What failed.
+        failure: Failure,
+    },
+    /// The time was up: bring the run back at once.
+    HandedOver,
+    /// Another worker holds it: bring the run back after this wait.
+    Busy {
+        /// Until the other's lease ends.
+        after: Duration,
+    },
+}
+
+// A run that loses the race for a step's result starts over from the journal. Each time at least one more
+// result stands there, so few rounds suffice; the bound is for a journal that contradicts itself.
+const MAX_ROUNDS: usize = 16;
+
+impl Worker {
+    /// A worker for these workflows. A lease ends after `lease` unless renewed, which happens three times in
+    /// that while.
+    pub fn new(
+        ports: WorkerPorts,
+        configuration: Arc<Configuration>,
+        definitions: Definitions,
+        workflows: impl IntoIterator<Item = Arc<dyn Workflow>>,
+        lease: Duration,
+    ) -> Self {
+        let workflows = workflows.into_iter().map(|workflow| (workflow.workflow(), workflow)).collect();
+        Self { ports, configuration, definitions, workflows, lease }
+    }
+
+    /// The settings of the workflows.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// How long a lease lasts.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Creates a run that waits in its queue, unless it exists.
+    ///
+    /// # Errors
+    /// This returns an error when the journal cannot be written.
+    pub async fn begin(&self, input: &Input, id: RunId, origin: Origin) -> Result<Begun, Failure> {
+        self.create(input, id, origin, None).await
+    }
+
+    /// Creates a run under a lease of its own, unless it exists: the first half of [`start`](Self::start).
+    ///
+    /// # Errors
+    /// This returns an error when the journal cannot be written.
+    pub async fn begin_leased(&self, input: &Input, id: RunId, origin: Origin) -> Result<Begun, Failure> {
+        self.create(input, id, origin, Some(self.new_lease())).await
+    }
+
+    /// Works on a run that was begun under a lease, or goes on with one that existed: the second half of
+    /// [`start`](Self::start).
+    ///
+    /// # Errors
+    /// This returns an error when the journal cannot be read or written; the run then goes on later.
+    pub async fn work_on(&self, begun: Begun, deadline: Timestamp) -> Result<Outcome, Failure> {
+        match begun {
+            Begun::New(run) => self.work(*run, Vec::new(), deadline).await,
+            Begun::Existing(run) if run.status.is_final() => Ok(Outcome::Ended { run, just_now: false }),
+            Begun::Existing(run) => self.resume(run.id, deadline).await,
+        }
+    }
+
+    /// Creates a run, unless it exists, and works on it. A new run costs one write before its first step and
+    /// no read: its journal is known to be empty.
+    ///
+    /// # Errors
+    /// This returns an error when the journal cannot be read or written; the run then goes on later.
+    pub async fn start(
+        &self,
+        input: &Input,
+        id: RunId,
+        origin: Origin,
+        deadline: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let begun = self.begin_leased(input, id, origin).await?;
+        self.work_on(begun, deadline).await
+    }
+
+    /// Goes on with a run from its journal.
+    ///
+    /// # Errors
+    /// This returns an error of kind `NotFound` when there is no such run, and when the journal cannot be read
+    /// or written; the run then goes on later.
+    pub async fn resume(&self, id: RunId, deadline: Timestamp) -> Result<Outcome, Failure> {
+        let now = self.ports.clock.now();
+        match self.ports.journal.open(id, &self.new_lease(), now).await? {
+            Opened::Leased(run) => {
+                let steps = self.ports.journal.steps(id).await?;
+                self.work(*run, steps, deadline).await
+            }
+            Opened::Busy { until } => {
+                Ok(Outcome::Busy { after: Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) })
+            }
+            Opened::Resting(run) if run.status.is_final() => Ok(Outcome::Ended { run, just_now: false }),
+            Opened::Resting(run) => Ok(Outcome::Resting(run)),
+        }
+    }
+
+    async fn create(
+        &self,
+        input: &Input,
+        id: RunId,
+        origin: Origin,
+        lease: Option<Lease>,
+    ) -> Result<Begun, Failure> {
+        let now = self.ports.clock.now();
+        let run = Run {
+            id,
+            workflow: input.workflow(),
+            data_id: input.data_id().to_owned(),
+            definition_version: self.definitions.current_version(input.workflow())?,
+            status: if lease.is_some() { Status::Running } else { Status::Queued },
+            origin,
+            input: input.to_value(),
+            result: None,
+            error: None,
+            failed_attempts: 0,
+            usage: Usage::default(),
+            lease,
+            created_at: now,
+            updated_at: now,
+            finished_at: None,
+        };
+        Ok(match self.ports.journal.create(&run).await? {
+            Created::New => Begun::New(Box::new(run)),
+            Created::Existing(existing) => Begun::Existing(existing),
+        })
+    }
+
+    fn new_lease(&self) -> Lease {
+        Lease { owner: format!("{:032x}", self.ports.entropy.random()), until: self.lease_end() }
+    }
+
+    fn lease_end(&self) -> Timestamp {
+        self.ports.clock.now().saturating_add(self.lease).unwrap_or(Timestamp::MAX)
+    }
+
+    async fn work(&self, run: Run, mut steps: Vec<StepRecord>, deadline: Timestamp) -> Result<Outcome, Failure> {
+        let span = tracing::info_span!("attempt", run.id = %run.id, run.type = %run.workflow);
+        async {
+            for _ in 0..MAX_ROUNDS {
+                let (stop, usage) = self.round(&run, std::mem::take(&mut steps), deadline).await;
+                if stop != Err(Stop::Superseded) {
+                    return self.conclude(run, stop, usage).await;
+                }
+                steps = self.ports.journal.steps(run.id).await?;
+            }
+            let failure = Failure::new(Kind::JournalMismatch, "the run's results change each time they are computed");
+            self.conclude(run, Err(failure.into()), None).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Lets the workflow run until it ends or stops, and everything it recorded be durable.
+    async fn round(
+        &self,
+        run: &Run,
+        steps: Vec<StepRecord>,
+        deadline: Timestamp,
+    ) -> (Result<Value, Stop>, Option<Usage>) {
+        let (Some(workflow), Ok(definition)) = (
+            self.workflows.get(&run.workflow),
+            self.definitions.version(run.workflow, run.definition_version),
+        ) else {
+            let failure = Failure::new(
+                Kind::NotFound,
+                format!("version {} of `{}` is not part of this deployment", run.definition_version, run.workflow),
+            );
+            return (Err(failure.into()), None);
+        };
+        let owner = run.lease.as_ref().map(|lease| lease.owner.clone()).unwrap_or_default();
+        let attempt = Attempt::new(
+            run.clone(),
+            definition,
+            steps,
+            Arc::clone(&self.ports.journal),
+            Arc::clone(&self.ports.clock),
+            owner.clone(),
+            deadline,
+        );
+        let context = Context::root(Arc::clone(&attempt));
+        let story = AssertUnwindSafe(workflow.execute(&context)).catch_unwind();
+        let result = tokio::select! {
+            biased;
+            result = story => result.unwrap_or_else(|_| {
+                Err(Failure::new(Kind::Unknown, "the workflow's code panicked").into())
+            }),
+            never = self.keep_lease(run.id, &owner, &attempt) => match never {},
+        };
+        // What was recorded counts even when the attempt stopped: the next one need not do it again.
+        let flushed = attempt.flush().await;
+        let result = match (result, flushed) {
+            (Ok(_), Err(stop)) | (_, Err(stop @ Stop::Superseded)) => Err(stop),
+            (result, _) => result,
+        };
+        (result, Some(attempt.usage()))
+    }
+
+    /// Renews the lease as long as the attempt lasts; once it is lost, the attempt stops at its next step.
+    async fn keep_lease(&self, id: RunId, owner: &str, attempt: &Attempt) -> std::convert::Infallible {
+        loop {
+            self.ports.clock.sleep(self.lease / 3).await;
+            let lease = Lease { owner: owner.to_owned(), until: self.lease_end() };
+            match self.ports.journal.renew(id, &lease, self.ports.clock.now()).await {
+                Ok(true) => {}
+                Ok(false) => attempt.lose_lease(),
+                // The lease may still hold; if not, the next renewal finds out.
+                Err(failure) => tracing::warn!(error.kind = %failure.kind, "the lease could not be renewed"),
+            }
+        }
+    }
+
+    async fn conclude(
+        &self,
+        run: Run,
+        result: Result<Value, Stop>,
+        usage: Option<Usage>,
+    ) -> Result<Outcome, Failure> {
+        // An attempt that has settled all its effects may also end a run that another one, finding its
+        // intent, has meanwhile put up for attention.
+        let mut closing = Closing {
+            from: vec![Status::Running, Status::Attention],
+            status: Status::Succeeded,
+            result: None,
+            error: None,
+            counts_as_failed: false,
+            usage,
+        };
+        match result {
+            Ok(value) => {
+                closing.result = Some(value);
+                self.end(run, closing).await
+            }
+            Err(Stop::Failed(failure)) => {
+                closing.counts_as_failed = true;
+                closing.from = vec![Status::Running];
+                closing.error = Some(failure.clone());
+                let settings = &self.configuration.of(run.workflow).retry;
+                let failed_attempts = run.failed_attempts + 1;
+                if !failure.kind.retryable() || failed_attempts >= settings.max_attempts {
+                    closing.status = Status::Failed;
+                    return self.end(run, closing).await;
+                }
+                closing.status = Status::Queued;
+                let after = backoff(settings, failed_attempts, &failure, self.ports.entropy.random());
+                self.leave(run, closing, Outcome::Retry { after, failure }).await
+            }
+            Err(Stop::HandOver) => {
+                closing.from = vec![Status::Running];
+                closing.status = Status::Queued;
+                self.leave(run, closing, Outcome::HandedOver).await
+            }
+            Err(Stop::OutcomeUnknown { step }) => {
+                closing.from = vec![Status::Running];
+                closing.status = Status::Attention;
+                closing.error = Some(
+                    Failure::new(Kind::Unknown, format!("`{step}` was begun and nobody knows whether it happened"))
+                        .in_step(&step)
+                        .with_unknown_outcome(),
+                );
+                self.end(run, closing).await
+            }
+            Err(Stop::StandBack | Stop::Superseded) => Ok(Outcome::Busy { after: self.lease }),
+        }
+    }
+
+    /// Closes the run and answers with it as it then is.
+    async fn end(&self, mut run: Run, closing: Closing) -> Result<Outcome, Failure> {
+        let now = self.ports.clock.now();
+        if !self.ports.journal.close(run.id, &closing, now).await? {
+            return self.as_it_is(run.id).await;
+        }
+        apply(&mut run, closing, now);
+        tracing::info!(run.status = %run.status, run.failed_attempts = run.failed_attempts, "the attempt is over");
+        let run = Box::new(run);
+        Ok(if run.status.is_final() { Outcome::Ended { run, just_now: true } } else { Outcome::Resting(run) })
+    }
+
+    /// Puts the run back into its queue.
+    async fn leave(&self, run: Run, closing: Closing, outcome: Outcome) -> Result<Outcome, Failure> {
+        if self.ports.journal.close(run.id, &closing, self.ports.clock.now()).await? {
+            return Ok(outcome);
+        }
+        self.as_it_is(run.id).await
+    }
+
+    /// Somebody else closed the run first: theirs stands.
+    async fn as_it_is(&self, id: RunId) -> Result<Outcome, Failure> {
+        let Some((run, _)) = self.ports.journal.find(id).await? else {
+            return Err(Failure::new(Kind::NotFound, "the run is gone"));
+        };
+        let run = Box::new(run);
+        Ok(match run.status {
+            status if status.is_final() => Outcome::Ended { run, just_now: false },
+            Status::Queued | Status::Running => Outcome::Busy { after: self.lease },
+            _ => Outcome::Resting(run),
+        })
+    }
+}
+
+/// A run as it is after a closing.
+pub(crate) fn apply(run: &mut Run, closing: Closing, now: Timestamp) {
+    run.status = closing.status;
+    run.result = closing.result.or(run.result.take());
+    run.error = closing.error.or(run.error.take());
+    run.failed_attempts += u32::from(closing.counts_as_failed);
+    run.usage = closing.usage.unwrap_or(run.usage);
+    run.lease = None;
+    run.updated_at = now;
+    run.finished_at = closing.status.is_final().then_some(now);
+}

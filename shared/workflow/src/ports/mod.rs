@@ -1,0 +1,27 @@
+//! What the workflows need from outside, in domain words.
+//!
+//! Every port fails with a [`Failure`](crate::domain::Failure), whose kind says whether another attempt may
+//! help. Each has an in-memory implementation in the testkit and a real one in the adapters; one contract
+//! suite holds both.
+
+mod answers;
+mod assistant;
+mod bus;
+mod clock;
+mod extractor;
+mod journal;
+mod mailer;
+mod objects;
+mod queue;
+mod tracking;
+
+pub use answers::{AnswerLedger, Claim};
+pub use assistant::{Answer, Assistant};
+pub use bus::{EventBus, OutgoingEvent};
+pub use clock::{Clock, Entropy};
+pub use extractor::Extractor;
+pub use journal::{Created, Closing, Intended, Journal, Opened, Page, Recorded, RunFilter};
+pub use mailer::{Mailer, Receipt};
+pub use objects::{Objects, StoredObject};
+pub use queue::{DeadLetter, Queue};
+pub use tracking::{Tracking, TrackingEntry};

@@ -1,0 +1,261 @@
+//! Answers an instruction about a text by quoting from it.
+//!
+//! Invariant: the answer holds nothing that was not found in the text, apart from saying that nothing was found.
+//! Deliberately absent: writing. An instruction to draft something gets the sentences that a draft would rest on.
+
+use std::collections::HashMap;
+
+use super::{
+    dates::mentions,
+    figures::{Measure, figures, references},
+    lists::List,
+    relevance::{Query, Reading},
+    task,
+    text::{beginning, folded, is_stopword, one_line, sentences, stem, words},
+};
+
+/// How much of a text is read; more than a task's description may have.
+const READ: usize = 200_000;
+const LONGEST_ANSWER: usize = 4000;
+const MOST_ITEMS: usize = 50;
+
+/// Answers the instruction from the text.
+pub(super) fn answer(instruction: &str, text: &str) -> String {
+    let text = beginning(text, READ);
+    let instruction = beginning(instruction, 2000);
+    if !text.chars().any(char::is_alphanumeric) {
+        return "There is no text to answer from.".to_owned();
+    }
+    let asked: Vec<String> = words(instruction).map(folded).collect();
+    let has = |list: &[&str]| asked.iter().any(|word| list.contains(&word.as_str()));
+    let is_summary = asked.iter().any(|word| {
+        ["summar", "zusammenfass"].iter().any(|start| word.starts_with(start))
+            || matches!(
+                word.as_str(),
+                "overview" | "gist" | "abstract" | "uberblick" | "tldr" | "fasse" | "kurzfassung"
+            )
+    }) || instruction.to_lowercase().contains("key points");
+    if is_summary {
+        return summary(text, wanted_count(&asked).unwrap_or(3));
+    }
+    let found = if has(&["date", "dates", "deadline", "deadlines", "datum", "daten", "termine", "fristen"]) {
+        Some(("dates", unique(mentions(text).into_iter().map(|mention| mention.text))))
+    } else if has(&["amount", "amounts", "price", "prices", "sum", "sums", "costs", "betrage", "betrag", "preise"]) {
+        let money = figures(text).into_iter().filter(|figure| matches!(figure.measure, Measure::Money(_)));
+        Some(("amounts of money", unique(money.map(|figure| figure.text))))
+    } else if has(&["percentage", "percentages", "prozente"]) {
+        let shares = figures(text).into_iter().filter(|figure| figure.measure == Measure::Percentage);
+        Some(("percentages", unique(shares.map(|figure| figure.text))))
+    } else if has(&["question", "questions", "fragen"]) {
+        let questions = sentences(text).into_iter().filter(|sentence| sentence.ends_with(['?', '？', '؟']));
+        Some(("questions", unique(questions)))
+    } else if has(&["name", "names", "people", "persons", "namen", "personen"]) {
+        Some(("names", names(text)))
+    } else if has(&["reference", "references", "ids", "nummern"]) {
+        Some(("references", references(text, MOST_ITEMS)))
+    } else {
+        None
+    };
+    match found {
+        Some((kind, items)) if items.is_empty() => format!("The text has no {kind}."),
+        Some((_, items)) => {
+            let lines: Vec<String> = items.iter().map(|item| format!("- {}", one_line(item, 300))).collect();
+            beginning(&lines.join("\n"), LONGEST_ANSWER).to_owned()
+        }
+        None => relevant(&asked, instruction, text),
+    }
+}
+
+// "in two sentences", "5 key points"
+fn wanted_count(asked: &[String]) -> Option<usize> {
+    asked
+        .windows(2)
+        .find_map(|pair| {
+            let is_counted = pair[1].starts_with("sentence")
+                || pair[1].starts_with("point")
+                || pair[1].starts_with("bullet")
+                || pair[1] == "key"
+                || pair[1].starts_with("satz")
+                || pair[1].starts_with("punkt");
+            let count = match pair[0].as_str() {
+                "one" | "a" | "single" | "einem" => 1,
+                "two" | "zwei" => 2,
+                "three" | "drei" => 3,
+                "four" | "vier" => 4,
+                "five" | "funf" => 5,
+                digits => digits.parse().ok()?,
+            };
+            is_counted.then_some(count)
+        })
+        .map(|count| count.clamp(1, 10))
+}
+
+// The sentences that share most words with the rest, in their order; the first sentence is favoured, since texts
+// begin with what they are about.
+fn summary(text: &str, count: usize) -> String {
+    let all = sentences(text);
+    let stems: Vec<Vec<String>> = all
+        .iter()
+        .map(|sentence| words(sentence).filter(|word| !is_stopword(&folded(word))).map(stem).collect())
+        .collect();
+    let mut frequencies: HashMap<&str, u32> = HashMap::new();
+    for stem in stems.iter().flatten() {
+        *frequencies.entry(stem).or_default() += 1;
+    }
+    let mut ranked: Vec<(usize, f64)> = stems
+        .iter()
+        .enumerate()
+        .map(|(index, stems)| {
+            let weight: f64 = stems.iter().map(|stem| f64::from(frequencies[stem.as_str()] - 1)).sum();
+            // Short sentences would win by one frequent word, long ones by their length alone.
+            let score = weight / (stems.len() as f64 + 3.0) + if index == 0 { 0.3 } else { 0.0 };
+            (index, if stems.len() < 3 { score * 0.2 } else { score })
+        })
+        .collect();
+    ranked.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+    in_order(&all, ranked.into_iter().map(|(index, _)| index), count)
+}
+
+fn in_order(all: &[&str], best: impl Iterator<Item = usize>, count: usize) -> String {
+    let mut chosen: Vec<usize> = best.take(count).collect();
+    chosen.sort_unstable();
+    let text: Vec<String> = chosen.into_iter().map(|index| one_line(all[index], 1500)).collect();
+    beginning(&text.join(" "), LONGEST_ANSWER).to_owned()
+}
+
+fn relevant(asked: &[String], instruction: &str, text: &str) -> String {
+    // Words of the order itself are not what the text is searched for.
+    const ORDERS: List = List(
+        "write | draft | answer | extract | find | list | give | tell | explain | describe | show | text | \
+        following | please | based | using | reply | respond | prepare | create | generate | make | information | \
+        below | above | description | notes | note | schreibe | liste | finde | erklare | beantworte | bitte | \
+        folgenden | folgende",
+    );
+    let telling: Vec<&str> =
+        words(instruction).zip(asked).filter(|(_, folded)| !ORDERS.has(folded)).map(|(word, _)| word).collect();
+    let query = Query::new(telling);
+    if query.terms().is_empty() {
+        return summary(text, 3);
+    }
+    // A task's description holds the instruction as well; it would be its own best answer.
+    let asked_line = one_line(instruction, 2000).to_lowercase();
+    let reading = Reading::new([text], &query);
+    let all: Vec<&str> = reading.passages.iter().map(|passage| passage.text).collect();
+    let best = reading.best(12).into_iter().map(|(index, _)| index).filter(|index| {
+        let line = one_line(all[*index], 2000).to_lowercase();
+        let is_instruction = line.contains(&asked_line) || (line.len() > 8 && asked_line.contains(&line));
+        !is_instruction
+    });
+    let found = in_order(&all, best, 3);
+    if found.is_empty() {
+        format!(
+            "The text says nothing about `{}`.",
+            query.terms().iter().take(8).cloned().collect::<Vec<_>>().join("`, `")
+        )
+    } else {
+        found
+    }
+}
+
+fn unique<'text>(items: impl Iterator<Item = &'text str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for item in items {
+        let item = one_line(item, 300);
+        if !item.is_empty() && !found.contains(&item) {
+            found.push(item);
+            if found.len() >= MOST_ITEMS {
+                break;
+            }
+        }
+    }
+    found
+}
+
+// Two or more capitalized words in a row, not counting one that only begins a sentence.
+fn names(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for sentence in sentences(text) {
+        let mut run: Vec<&str> = Vec::new();
+        for piece in sentence.split_whitespace().chain(std::iter::once("")) {
+            let word = piece.trim_matches(|mark: char| !mark.is_alphanumeric());
+            // "March (Anna": a mark before a word ends the name before it.
+            if !piece.starts_with(char::is_alphanumeric) && !run.is_empty() {
+                found.extend(name_of(&run, sentence));
+                run.clear();
+            }
+            let is_capital = word.starts_with(char::is_uppercase)
+                && word.chars().all(|letter| letter.is_alphabetic() || matches!(letter, '-' | '\'' | '’'))
+                && word.chars().any(char::is_lowercase)
+                && !is_stopword(&folded(word));
+            if is_capital {
+                run.push(word);
+            }
+            if !is_capital || piece.ends_with([',', '.', ';', ':', ')', '!', '?']) {
+                found.extend(name_of(&run, sentence));
+                run.clear();
+            }
+        }
+    }
+    unique(found.iter().map(String::as_str))
+}
+
+fn name_of(run: &[&str], sentence: &str) -> Option<String> {
+    // "Contact Ben Okafor": what a sentence begins with may be its verb.
+    let is_verb_first = run.len() > 2 && sentence.starts_with(run[0]) && task::begins_with_order(run[0]);
+    let run = if is_verb_first { &run[1..] } else { run };
+    (2..=4).contains(&run.len()).then(|| run.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOTES: &str = "The launch of the new portal is planned for 14 March 2025. Anna Weber leads the launch. \
+        The budget of the portal launch is EUR 25,000 and may grow by 10 percent. Lunch was good. \
+        Who pays for the hosting of the portal? Contact Ben Okafor (ben@firm.example) about invoice INV-2025-7.";
+
+    #[test]
+    fn an_answer_is_taken_from_the_text() {
+        for (instruction, expected) in [
+            ("List all dates", "- 14 March 2025"),
+            ("Extract the amounts", "- EUR 25,000"),
+            ("Which percentages are named?", "- 10 percent"),
+            ("List the open questions", "- Who pays for the hosting of the portal?"),
+            ("Extract the names of all people", "- Anna Weber\n- Ben Okafor"),
+            ("List the references", "- INV-2025-7"),
+            ("Summarize this in one sentence", "The launch of the new portal is planned for 14 March 2025."),
+            ("What is the budget?", "The budget of the portal launch is EUR 25,000 and may grow by 10 percent."),
+            ("Explain the weather", "The text says nothing about `weather`."),
+        ] {
+            let answer = answer(instruction, NOTES);
+            assert_eq!(answer, expected, "to {instruction:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        assert_eq!(answer("List all dates", "No such thing here."), "The text has no dates.");
+        assert_eq!(answer("Summarize", " !!! "), "There is no text to answer from.");
+    }
+
+    proptest! {
+        #[test]
+        fn every_sentence_of_an_answer_stands_in_the_text(
+            instruction in "(summarize|list dates|what about|portal|names|\\PC{0,9}| ){0,5}",
+            text in "([A-Z][a-z]{1,6} |portal |\\. |\\PC{0,9}|14 March ){0,30}",
+        ) {
+            let answer = answer(&instruction, &text);
+            if !answer.starts_with("The text ") && !answer.starts_with("There is no text") {
+                let all = one_line(&text, usize::MAX);
+                for line in answer.lines() {
+                    let line = line.trim_start_matches("- ");
+                    let holds = all.contains(line)
+                        || sentences(&text).iter().any(|sentence| line.contains(&one_line(sentence, 1500)));
+                    prop_assert!(holds || line.contains('…'), "{:?} is not in {:?}", line, text);
+                }
+            }
+        }
+    }
+}

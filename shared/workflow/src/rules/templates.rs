@@ -1,0 +1,197 @@
+//! Templates rendered to plain text.
+//!
+//! Invariants: a variable that does not exist is an error and never an empty place in a mail; rendering ends,
+//! whatever the template (fuel); values are data, so template syntax inside them is never interpreted; nothing is
+//! escaped, because the output is plain text.
+//!
+//! Deliberately absent: includes, imports and loaders. A template is one text.
+
+use std::collections::BTreeMap;
+
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+
+use crate::domain::Failure;
+
+// A response takes a few hundred instructions; a loop over everything in its context some ten thousand.
+const FUEL: u64 = 100_000;
+// Nesting in a template costs stack while it is compiled; a response needs two or three levels.
+const RECURSION: usize = 32;
+// A template renders to no more than this many bytes: fuel bounds instructions, not the length of a value that
+// each of them writes.
+const LONGEST_OUTPUT: usize = 1 << 20;
+
+/// Renders a template, called `name` in errors, over these values.
+///
+/// # Errors
+/// This returns an error of kind `Validation` that names the template, and the variable where one is missing, when
+/// the template has a mistake, uses what does not exist or takes too long.
+pub(super) fn render(
+    name: &str,
+    source: &str,
+    values: &BTreeMap<String, serde_json::Value>,
+) -> Result<String, Failure> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION);
+    let template = environment.template_from_named_str(name, source).map_err(|error| failure(name, &error, &[]))?;
+    let context: BTreeMap<String, Value> = values.iter().map(|(key, value)| (key.clone(), to_value(value))).collect();
+    let mut output = Bounded { bytes: Vec::new() };
+    template.render_captured_to(Value::from(context), &mut output).map_err(|error| {
+        let mut missing: Vec<String> = template
+            .undeclared_variables(false)
+            .into_iter()
+            .filter(|variable| !values.contains_key(variable))
+            .collect();
+        missing.sort();
+        failure(name, &error, &missing)
+    })?;
+    String::from_utf8(output.bytes).map_err(|_| Failure::validation(format!("template `{name}`: output is not text")))
+}
+
+/// The text as a template that renders to exactly this text, whatever syntax it holds.
+pub(super) fn literal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        // Everything that a template does begins with a brace and one of these.
+        if character == '{' && characters.peek().is_some_and(|next| matches!(next, '{' | '%' | '#')) {
+            out.push_str("{{ '{' }}");
+        } else {
+            out.push(character);
+        }
+    }
+    // One line break at the very end would be dropped.
+    if out.ends_with('\n') {
+        out.pop();
+        out.push_str("{{ '\\n' }}");
+    }
+    out
+}
+
+struct Bounded {
+    bytes: Vec<u8>,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > LONGEST_OUTPUT {
+            return Err(std::io::Error::other("the output is too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn to_value(value: &serde_json::Value) -> Value {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => Value::from(()),
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(signed), _) => Value::from(signed),
+            (None, Some(unsigned)) => Value::from(unsigned),
+            (None, None) => Value::from(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => items.iter().map(to_value).collect(),
+        Json::Object(fields) => {
+            let fields: BTreeMap<String, Value> =
+                fields.iter().map(|(key, value)| (key.clone(), to_value(value))).collect();
+            Value::from(fields)
+        }
+    }
+}
+
+// The engine's own message may quote values, which a person wrote: only its kind and place are passed on.
+fn failure(name: &str, error: &minijinja::Error, missing: &[String]) -> Failure {
+    let place = error.line().map_or(String::new(), |line| format!(" in line {line}"));
+    let message = match error.kind() {
+        ErrorKind::UndefinedError if missing.is_empty() => {
+            format!("template `{name}`{place}: uses a field that its value does not have")
+        }
+        ErrorKind::UndefinedError => format!("template `{name}`{place}: no variable `{}`", missing.join("`, `")),
+        ErrorKind::OutOfFuel => format!("template `{name}`: takes too long to render"),
+        // The source of a template is the operator's own, so its mistakes may be quoted.
+        ErrorKind::SyntaxError => {
+            format!("template `{name}`{place}: syntax error: {}", error.detail().unwrap_or("not a template"))
+        }
+        kind => format!("template `{name}`{place}: {}", format!("{kind}").to_lowercase()),
+    };
+    Failure::validation(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::Kind;
+
+    fn values(value: serde_json::Value) -> BTreeMap<String, serde_json::Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn problem(source: &str) -> String {
+        let error = render("greeting", source, &values(json!({"who": "you", "deep": {"a": 1}}))).unwrap_err();
+        assert_eq!(error.kind, Kind::Validation);
+        error.message
+    }
+
+    #[test]
+    fn a_template_that_never_ends_is_stopped() {
+        let loops = format!("{}x{}", "{% for a in range(9999) %}".repeat(3), "{% endfor %}".repeat(3));
+        assert!(problem(&loops).contains("`greeting`"), "{}", problem(&loops));
+        let grows = format!("{{% set x = 'aaaaaaaaaa' %}}{}{{{{ x }}}}", "{% set x = x ~ x %}".repeat(18))
+            + &"{{ x }}".repeat(20);
+        assert!(problem(&grows).contains("`greeting`"));
+    }
+
+    #[test]
+    fn a_missing_variable_is_named_with_the_template() {
+        assert_eq!(problem("Hello\n{{ whom }}"), "template `greeting` in line 2: no variable `whom`");
+        assert_eq!(problem("{{ deep.b }}"), "template `greeting` in line 1: uses a field that its value does not have");
+        assert!(problem("{{ who").contains("syntax error"));
+        assert!(problem("{{ who | nothing }}").contains("`greeting`"));
+        assert!(problem("{% include 'other' %}").contains("`greeting`"));
+    }
+
+    #[test]
+    fn values_are_data_and_are_not_escaped() {
+        let values = values(json!({"text": "{{ 7 * 7 }} <b> & {% raw %}", "list": [1, 2.5, true, null, {"a": "b"}]}));
+        let shown =
+            render("x", "{{ text }} {{ list[0] }} {{ list[4].a }}{% if text is defined %}!{% endif %}", &values);
+        assert_eq!(shown.unwrap(), "{{ 7 * 7 }} <b> & {% raw %} 1 b!");
+    }
+
+    #[test]
+    fn deep_nesting_in_a_template_is_an_error_and_not_a_crash() {
+        let deep = format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000));
+        problem(&deep);
+    }
+
+    proptest! {
+        #[test]
+        fn a_literal_renders_to_itself(text in "([{}%#'\"\\\\n -]|raw|endraw|x|\\PC){0,60}") {
+            prop_assert_eq!(render("literal", &literal(&text), &BTreeMap::new()).unwrap(), text);
+        }
+
+        #[test]
+        fn no_template_makes_it_panic(source in "(\\{\\{|\\}\\}|\\{%|%\\}| for x in |if |a|\\(|\\)|\\||\\PC){0,40}") {
+            let _ = render("any", &source, &BTreeMap::new());
+        }
+    }
+
+    #[test]
+    fn a_literal_ending_in_a_line_break_keeps_it() {
+        for text in ["a\n", "{{ x }}\n", "\n", "{", "{{", "{{{", "a{%- b -%}", "{# c #}"] {
+            assert_eq!(render("literal", &literal(text), &BTreeMap::new()).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The three workflows, each the story of what happens to one email, one document, one task.
+
+mod document;
+mod email;
+mod task;
+mod tools;
+
+pub use document::DocumentReview;
+pub use email::EmailProcessing;
+pub use task::TaskAutomation;
+pub use tools::{AskAssistant, PublishEvent, SendEmail, SetRecord, StartWorkflow, Tool, ToolCall, Toolbox};

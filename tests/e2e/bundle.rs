@@ -1,0 +1,257 @@
+//! A handle on the bundle that is up.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_types::{SdkConfig, region::Region};
+use ihelper_adapters::aws::{Aws, Timeouts};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What `stack.py` writes about a stack that is up.
+#[derive(Deserialize)]
+struct Outputs {
+    api_url: String,
+    endpoint: String,
+    region: String,
+    queue_urls: BTreeMap<String, String>,
+    dead_letter_urls: BTreeMap<String, String>,
+    bus: String,
+    buckets: BTreeMap<String, String>,
+    process: u32,
+}
+
+/// The bundle, and clients to talk to it.
+pub(crate) struct Bundle {
+    outputs: Outputs,
+    http: reqwest::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) events: aws_sdk_eventbridge::Client,
+    config: SdkConfig,
+    token: String,
+}
+
+/// An answer of the API.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) content_type: String,
+    pub(crate) body: Value,
+}
+
+// A run on `rules` takes milliseconds; this is for a machine that compiles something else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Bundle {
+    pub(crate) fn connect() -> Self {
+        let path = std::env::var("IHELPER_OUTPUTS")
+            .expect("no stack is up around these tests: run them with `make test`, or `infra/local/stack.py run -- …`");
+        let outputs: Outputs = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let config = SdkConfig::builder()
+            .region(Region::new(outputs.region.clone()))
+            .endpoint_url(&outputs.endpoint)
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "local")))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        Self {
+            http: reqwest::Client::new(),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            events: aws_sdk_eventbridge::Client::new(&config),
+            token: token("olga", "operators"),
+            config,
+            outputs,
+        }
+    }
+
+    /// The AWS that the bundle runs on, as adapters see it.
+    pub(crate) fn aws(&self) -> Aws {
+        let credentials = ihelper_adapters::aws::Credentials {
+            access_key_id: "test".to_owned(),
+            secret_access_key: "test".to_owned(),
+            session_token: None,
+        };
+        let endpoint = self.config.endpoint_url().map(str::to_owned);
+        Aws::new(&self.outputs.region, credentials, endpoint, Timeouts::default())
+    }
+
+    pub(crate) fn queue_url(&self, workflow: &str) -> &str {
+        &self.outputs.queue_urls[workflow]
+    }
+
+    pub(crate) fn dead_letter_url(&self, workflow: &str) -> &str {
+        &self.outputs.dead_letter_urls[workflow]
+    }
+
+    pub(crate) fn bucket(&self, name: &str) -> &str {
+        &self.outputs.buckets[name]
+    }
+
+    pub(crate) fn bus(&self) -> &str {
+        &self.outputs.bus
+    }
+
+    /// Calls the API as an operator.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(self.url(path)).bearer_auth(&self.token)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let mut request = self.http.post(self.url(path)).bearer_auth(&self.token).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    pub(crate) async fn anonymously(&self, path: &str) -> Answer {
+        self.send(self.http.get(self.url(path))).await
+    }
+
+    pub(crate) async fn get_with(&self, token: &str, path: &str) -> Answer {
+        self.send(self.http.get(self.url(path)).bearer_auth(token)).await
+    }
+
+    pub(crate) async fn post_text(&self, path: &str, body: &str) -> Answer {
+        let request = self.http.post(self.url(path)).bearer_auth(&self.token).header("content-type", "application/json");
+        self.send(request.body(body.to_owned())).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (status, location, content_type) = (response.status().as_u16(), header("location"), header("content-type"));
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, location, content_type: content_type.unwrap_or_default(), body }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.outputs.api_url.trim_end_matches('/'))
+    }
+
+    pub(crate) async fn send_message(&self, workflow: &str, body: &str) {
+        self.sqs.send_message().queue_url(self.queue_url(workflow)).message_body(body).send().await.unwrap();
+    }
+
+    /// The run on the data of this id, once it has ended or rests.
+    pub(crate) async fn run_on(&self, workflow: &str, data_id: &str) -> Value {
+        self.wait(&format!("a run of {workflow} on {data_id} to end"), async || {
+            let runs = self.runs_on(workflow, data_id).await;
+            let ended = runs.iter().find(|run| !matches!(run["status"].as_str(), Some("queued" | "running")));
+            let id = ended?["run_id"].as_str()?.to_owned();
+            Some(self.get(&format!("/workflow/runs/{id}")).await.body)
+        })
+        .await
+    }
+
+    /// The runs on the data of this id, as the list shows them.
+    pub(crate) async fn runs_on(&self, workflow: &str, data_id: &str) -> Vec<Value> {
+        let listed = self.get(&format!("/workflow/runs?type={workflow}&limit=100")).await;
+        assert_eq!(listed.status, 200, "{}", listed.body);
+        let runs = listed.body["runs"].as_array().unwrap().iter();
+        runs.filter(|run| run["data_id"] == data_id).cloned().collect()
+    }
+
+    /// The run at this address, once it has ended or rests.
+    pub(crate) async fn ended(&self, location: &str) -> Value {
+        self.wait(&format!("{location} to end"), async || {
+            let run = self.get(location).await.body;
+            (!matches!(run["status"].as_str(), Some("queued" | "running"))).then_some(run)
+        })
+        .await
+    }
+
+    /// The dead letter whose body this is said of.
+    pub(crate) async fn dead_letter(&self, workflow: &str, is_it: impl Fn(&str) -> bool) -> aws_sdk_sqs::types::Message {
+        self.wait(&format!("a dead letter of {workflow}"), async || {
+            let received = self
+                .sqs
+                .receive_message()
+                .queue_url(self.dead_letter_url(workflow))
+                .max_number_of_messages(10)
+                .visibility_timeout(0)
+                .message_attribute_names("All")
+                .wait_time_seconds(1)
+                .send()
+                .await
+                .unwrap();
+            received.messages.unwrap_or_default().into_iter().find(|message| is_it(message.body().unwrap_or_default()))
+        })
+        .await
+    }
+
+    /// Asks until there is an answer.
+    pub(crate) async fn wait<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Kills the processes of a function, as the machine under it might. Gives how many there were.
+    pub(crate) fn kill(&self, function: &str) -> usize {
+        let name = format!("-{function}");
+        let mut killed = 0;
+        for process in descendants(self.outputs.process) {
+            let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+            let is_function = environment
+                .split(|byte| *byte == 0)
+                .filter_map(|variable| std::str::from_utf8(variable).ok())
+                .any(|variable| variable.starts_with("AWS_LAMBDA_FUNCTION_NAME=") && variable.ends_with(&name));
+            if is_function && Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success() {
+                killed += 1;
+            }
+        }
+        killed
+    }
+}
+
+/// A token that the bundle accepts, made as `make token` makes it.
+pub(crate) fn token(user: &str, groups: &str) -> String {
+    let script = format!("{}/../../infra/local/stack.py", env!("CARGO_MANIFEST_DIR"));
+    let made = Command::new("python3").args([&script, "token", "--user", user, "--groups", groups]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+/// An id that no other test uses.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", jiff::Timestamp::now().as_nanosecond())
+}
+
+/// An email that asks something, from a sender of its own.
+pub(crate) fn email(id: &str) -> Value {
+    json!({"id": id, "from": format!("{id}@customer.example"), "content": "When are you open on Saturday?"})
+}
+
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process may end while it is looked at.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { continue };
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.insert(process, parent.unwrap_or(0));
+    }
+    let descends = |mut process: u32| {
+        while let Some(parent) = parents.get(&process).copied().filter(|parent| *parent > 1) {
+            if parent == ancestor {
+                return true;
+            }
+            process = parent;
+        }
+        false
+    };
+    parents.keys().copied().filter(|process| descends(*process)).collect()
+}

@@ -1,0 +1,9 @@
+//! The deployed bundle, over the wire: the real template, the real `bootstrap` binaries, a local AWS.
+//!
+//! `make test` starts the stack around these tests (`infra/local/stack.py run`) and stops it after them; its
+//! addresses come by `IHELPER_OUTPUTS`.
+
+mod bundle;
+mod faults;
+mod queues;
+mod triggers;

@@ -1,0 +1,202 @@
+//! The HTTP API on ports in memory.
+
+use std::sync::Arc;
+
+use api_process::{Api, MAX_BODY_BYTES, router};
+use axum::body::Body;
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use ihelper_runtime::settings::AuthMode;
+use ihelper_testkit::WorkflowTester;
+use ihelper_workflow::domain::WorkflowType;
+use lambda_http::{
+    RequestExt as _,
+    aws_lambda_events::apigw::{
+        ApiGatewayRequestAuthorizer, ApiGatewayRequestAuthorizerJwtDescription, ApiGatewayV2httpRequestContext,
+    },
+    request::RequestContext,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+struct Served {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Value,
+}
+
+struct Front {
+    tester: Arc<WorkflowTester>,
+    router: axum::Router,
+}
+
+impl Front {
+    fn new() -> Self {
+        let tester = WorkflowTester::new();
+        let api = Api {
+            worker: tester.worker_on(),
+            journal: Arc::new(tester.journal.clone()),
+            queue: Arc::new(tester.queue.clone()),
+            clock: Arc::new(tester.clock.clone()),
+            entropy: Arc::new(tester.entropy.clone()),
+            auth_mode: AuthMode::Authorizer,
+        };
+        Self { tester: Arc::new(tester), router: router(Arc::new(api)) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Served {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Served { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn post(&self, body: &Value) -> Served {
+        self.send(process("alice", body.to_string())).await
+    }
+
+    async fn get(&self, user: &str, groups: &str, path: &str) -> Served {
+        self.send(with_token(Request::get(path).body(Body::empty()).unwrap(), user, groups)).await
+    }
+}
+
+fn process(user: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post("/workflow/process").header("content-type", "application/json");
+    with_token(request.body(body.into()).unwrap(), user, "[staff]")
+}
+
+fn with_token(request: Request<Body>, user: &str, groups: &str) -> Request<Body> {
+    let mut jwt = ApiGatewayRequestAuthorizerJwtDescription::default();
+    jwt.claims = [("sub", user), ("cognito:groups", groups)]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut authorizer = ApiGatewayRequestAuthorizer::default();
+    authorizer.jwt = Some(jwt);
+    let mut context = ApiGatewayV2httpRequestContext::default();
+    context.authorizer = Some(authorizer);
+    request.with_request_context(RequestContext::ApiGatewayV2(context))
+}
+
+fn email() -> Value {
+    json!({"type": "email_processing",
+        "data": {"id": "test123", "from": "user@example.com", "content": "Test email content"}})
+}
+
+#[tokio::test]
+async fn a_workflow_answers_with_its_result_and_its_run_can_be_looked_up() {
+    let front = Front::new();
+    let served = front.post(&email()).await;
+    assert_eq!(served.status, StatusCode::OK);
+    assert_eq!(served.body["status"], "success");
+    assert_eq!(served.body["result"]["response_generated"], true);
+
+    let path = format!("/workflow/runs/{}", served.body["run_id"].as_str().unwrap());
+    let run = front.get("alice", "", &path).await.body;
+    assert_eq!((&run["status"], &run["data_id"]), (&json!("succeeded"), &json!("test123")));
+    let names: Vec<&str> = run["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["analyze_email", "claim_answer", "generate_response", "send_response", "update_email_tracking"]
+    );
+
+    let listed = front.get("alice", "", "/workflow/runs?type=email_processing&status=succeeded").await.body;
+    assert_eq!(listed["runs"][0]["run_id"], served.body["run_id"]);
+}
+
+#[tokio::test]
+async fn a_caller_who_prefers_that_gets_the_runs_address_and_the_consumer_does_the_work() {
+    let front = Front::new();
+    let mut request = process("alice", email().to_string());
+    request.headers_mut().insert("prefer", "respond-async".parse().unwrap());
+    let served = front.send(request).await;
+    assert_eq!(served.status, StatusCode::ACCEPTED);
+    let location = served.headers["location"].to_str().unwrap();
+    assert_eq!(location, format!("/workflow/runs/{}", served.body["run_id"].as_str().unwrap()));
+    assert_eq!(front.get("alice", "", location).await.body["status"], "queued");
+    let messages = front.tester.queue.messages(WorkflowType::EmailProcessing);
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].body.run_id().to_string(), served.body["run_id"]);
+}
+
+#[tokio::test]
+async fn a_call_leaves_an_insurance_message_that_comes_after_its_lease() {
+    let front = Front::new();
+    front.post(&email()).await;
+    let messages = front.tester.queue.messages(WorkflowType::EmailProcessing);
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].delay > front.tester.worker().lease());
+}
+
+#[tokio::test]
+async fn every_bad_request_is_a_problem_that_names_the_place() {
+    let front = Front::new();
+    let cases: [(Request<Body>, u16, &str, &str); 9] = [
+        (process("alice", "{\"type\":"), 400, "malformed", "line 1 column"),
+        (process("alice", "[]"), 400, "malformed", "not a JSON object"),
+        (process("alice", vec![0xff, 0xfe, b'{']), 400, "malformed", "not JSON"),
+        (process("alice", "[".repeat(100_000)), 400, "malformed", "recursion limit"),
+        (process("alice", "{}"), 422, "invalid", "`type`: is missing"),
+        (process("alice", "{\"type\":\"mail\",\"data\":{}}"), 422, "invalid", "unknown workflow type `mail`"),
+        (process("alice", "{\"type\":\"task_automation\"}"), 422, "invalid", "`data`: is missing"),
+        (
+            process("alice", json!({"type": "email_processing", "data": {"id": "1", "from": "x", "content": "y"}}).to_string()),
+            422,
+            "invalid",
+            "`data.from`",
+        ),
+        (process("alice", vec![b' '; MAX_BODY_BYTES + 1]), 413, "too-large", "bytes"),
+    ];
+    for (request, status, name, detail) in cases {
+        let served = front.send(request).await;
+        assert_eq!(served.status.as_u16(), status, "{}", served.body);
+        assert_eq!(served.body["type"], format!("urn:ihelper:problem:{name}"));
+        assert_eq!(served.body["status"], status);
+        assert!(served.body["detail"].as_str().unwrap().contains(detail), "{}", served.body);
+        assert_eq!(served.headers["content-type"], "application/problem+json");
+    }
+    assert!(front.tester.journal.runs().is_empty(), "a refused request leaves no run");
+}
+
+#[tokio::test]
+async fn a_request_is_refused_without_a_token_a_json_body_a_known_path_or_method() {
+    let front = Front::new();
+    let no_token = Request::post("/workflow/process").header("content-type", "application/json");
+    let served = front.send(no_token.body(Body::from(email().to_string())).unwrap()).await;
+    assert_eq!((served.status.as_u16(), served.headers["www-authenticate"].to_str().unwrap()), (401, "Bearer"));
+
+    let form = Request::post("/workflow/process").header("content-type", "text/plain");
+    let served = front.send(with_token(form.body(Body::from("a=b")).unwrap(), "alice", "")).await;
+    assert_eq!(served.body["type"], "urn:ihelper:problem:unsupported-media-type");
+
+    let served = front.get("alice", "", "/nowhere").await;
+    assert_eq!((served.status.as_u16(), &served.body["type"]), (404, &json!("urn:ihelper:problem:not-found")));
+    let served = front.get("alice", "", "/workflow/process").await;
+    assert_eq!(served.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(front.get("alice", "", "/health").await.body["status"], "ok");
+}
+
+#[tokio::test]
+async fn a_user_sees_their_own_runs_and_an_operator_sees_all() {
+    let front = Front::new();
+    let id = front.post(&email()).await.body["run_id"].as_str().unwrap().to_owned();
+    let path = format!("/workflow/runs/{id}");
+    assert_eq!(front.get("mallory", "[staff]", &path).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(front.get("mallory", "[staff]", "/workflow/runs").await.body["runs"], json!([]));
+    assert_eq!(front.get("olga", "[operators staff]", &path).await.status, StatusCode::OK);
+    assert_eq!(front.get("olga", "[operators]", "/workflow/runs").await.body["runs"][0]["run_id"], id);
+    assert_eq!(front.get("olga", "[operators]", "/workflow/runs/not-an-id").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_run_that_fails_for_its_data_says_so_and_keeps_its_history() {
+    let front = Front::new();
+    let document = json!({"type": "document_review", "data": {"id": "d", "review_criteria": ["x"],
+        "file": "s3://documents/documents/none.txt"}});
+    let served = front.post(&document).await;
+    assert_eq!(served.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!((&served.body["kind"], &served.body["step"]), (&json!("not_found"), &json!("extract_content")));
+    let path = format!("/workflow/runs/{}", served.body["run_id"].as_str().unwrap());
+    assert_eq!(front.get("alice", "", &path).await.body["error"]["step"], "extract_content");
+}

@@ -1,0 +1,132 @@
+//! The event handler on ports in memory.
+
+use std::sync::Arc;
+
+use event_handler::{Error, EventHandler, Handled};
+use ihelper_testkit::WorkflowTester;
+use ihelper_workflow::{
+    domain::{Failure, Kind, Status, WorkflowType, document::ObjectRef, input},
+    embedded,
+    engine::Outcome,
+};
+use serde_json::{Value, json};
+
+fn handler(tester: &WorkflowTester) -> EventHandler {
+    let definitions = embedded::definitions().unwrap();
+    let documents = definitions.into_iter().find(|definition| definition.workflow == WorkflowType::DocumentReview);
+    EventHandler {
+        queue: Arc::new(tester.queue.clone()),
+        journal: Arc::new(tester.journal.clone()),
+        objects: Arc::new(tester.objects.clone()),
+        answers: Arc::new(tester.answers.clone()),
+        clock: Arc::new(tester.clock.clone()),
+        mail_bucket: "mail".to_owned(),
+        document_bucket: "documents".to_owned(),
+        review_criteria: documents.unwrap().review_criteria,
+    }
+}
+
+fn event(source: &str, detail_type: &str, detail: Value) -> Value {
+    json!({"version": "0", "id": "e1", "source": source, "detail-type": detail_type, "account": "1",
+        "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [], "detail": detail})
+}
+
+#[tokio::test]
+async fn an_event_delivered_twice_asks_for_the_same_run() {
+    let tester = WorkflowTester::new();
+    let task = event("crm", "task_assigned", json!({"id": "t", "description": "Call the customer."}));
+    let first = handler(&tester).handle(task.clone()).await.unwrap();
+    assert_eq!(handler(&tester).handle(task).await.unwrap(), first);
+    let messages = tester.queue.messages(WorkflowType::TaskAutomation);
+    assert_eq!(messages[0].body.run_id(), messages[1].body.run_id());
+}
+
+#[tokio::test]
+async fn stored_mail_and_documents_become_runs() {
+    let tester = WorkflowTester::new();
+    let created = |bucket: &str, key: &str| {
+        event("aws.s3", "Object Created", json!({"bucket": {"name": bucket}, "object": {"key": key, "sequencer": "1"}}))
+    };
+    let started = |handled| matches!(handled, Handled::Started { .. });
+    assert!(started(handler(&tester).handle(created("mail", "mail/abc")).await.unwrap()));
+
+    let document = ObjectRef { bucket: "documents".to_owned(), key: "documents/offer.pdf".to_owned() };
+    tester.objects.put(&document, "x", &[("review-criteria", "[\"names a price\"]")]);
+    assert!(started(handler(&tester).handle(created("documents", "documents/offer.pdf")).await.unwrap()));
+    let plain = ObjectRef { key: "documents/plain.pdf".to_owned(), ..document };
+    tester.objects.put(&plain, "x", &[]);
+    assert!(started(handler(&tester).handle(created("documents", "documents/plain.pdf")).await.unwrap()));
+    assert_eq!(handler(&tester).handle(created("documents", "other/offer.pdf")).await.unwrap(), Handled::Ignored);
+
+    let messages = tester.queue.messages(WorkflowType::DocumentReview);
+    let data: Vec<Value> =
+        messages.iter().map(|message| serde_json::from_str::<Value>(&message.body.to_json()).unwrap()["data"].clone()).collect();
+    assert_eq!((&data[0]["id"], &data[0]["review_criteria"]), (&json!("offer.pdf"), &json!(["names a price"])));
+    assert!(!data[1]["review_criteria"].as_array().unwrap().is_empty(), "the definition's criteria apply");
+}
+
+#[tokio::test]
+async fn a_malformed_event_is_refused_with_the_field_and_an_unknown_one_left_alone() {
+    let tester = WorkflowTester::new();
+    let problem = |event: Value| async { handler(&tester).handle(event).await.unwrap_err().to_string() };
+    assert!(problem(json!({"id": "e"})).await.contains("source"));
+    assert!(problem(event("crm", "task_assigned", json!({"id": "t"}))).await.contains("description"));
+    let email = event("crm", "email_received", json!({"id": "e", "from": "nobody", "content": "x"}));
+    assert!(problem(email).await.contains("`detail.from`"));
+    let unknown = event("crm", "contact_created", json!({}));
+    assert_eq!(handler(&tester).handle(unknown).await.unwrap(), Handled::Ignored);
+    let gone = event("aws.s3", "Object Created", json!({"bucket": {"name": "documents"}, "object": {"key": "documents/gone"}}));
+    assert!(matches!(handler(&tester).handle(gone).await, Err(Error::Failed(failure)) if failure.kind == Kind::NotFound));
+}
+
+#[tokio::test]
+async fn a_delivery_event_settles_a_mail_of_unknown_outcome_and_the_run_goes_on() {
+    let tester = WorkflowTester::new();
+    tester.mailer.lose_next_answer(Failure::new(Kind::Timeout, "no answer").with_unknown_outcome());
+    let email = json!({"id": "a", "from": "a@example.com", "content": "When do you open?"});
+    let run = tester.execute("email_processing", email).await.unwrap();
+    assert_eq!(run.status, Status::Attention);
+
+    let delivered = event("aws.ses", "Email Delivered", json!({"eventType": "Delivery",
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["send_response"]}}}));
+    assert_eq!(handler(&tester).handle(delivered).await.unwrap(), Handled::Settled);
+
+    assert_eq!(tester.queue.take(WorkflowType::EmailProcessing).unwrap().body.run_id(), run.id);
+    let deadline = "2026-12-01T00:00:00Z".parse().unwrap();
+    match tester.worker().resume(run.id, deadline).await.unwrap() {
+        Outcome::Ended { run, .. } => assert_eq!(run.status, Status::Succeeded),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tester.mailer.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_bounced_for_good_is_not_written_to_again() {
+    let tester = WorkflowTester::new();
+    let bounced = event("aws.ses", "Email Bounced", json!({"eventType": "Bounce", "mail": {"messageId": "m"},
+        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "Gone@Example.com"}]}}));
+    handler(&tester).handle(bounced).await.unwrap();
+    let email = json!({"id": "a", "from": "gone@example.com", "content": "When do you open?"});
+    let result = tester.execute_workflow("email_processing", email).await.unwrap();
+    assert_eq!(result["withheld"], "the sender's address bounced or complained");
+    assert!(tester.mailer.sent().is_empty());
+}
+
+#[test]
+fn the_captured_events_parse_as_data_of_their_workflows() {
+    let folder = format!("{}/../events", env!("CARGO_MANIFEST_DIR"));
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let data = match event["detail-type"].as_str().and_then(WorkflowType::of_event) {
+            Some(workflow) => Some((workflow, event["detail"].clone())),
+            None => None,
+        };
+        if let Some((workflow, data)) = data {
+            input::parse(workflow, data).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+        read += 1;
+    }
+    assert!(read >= 10, "only {read} events were found");
+}

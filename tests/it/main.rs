@@ -1,0 +1,8 @@
+//! The functions on ports in memory, faults at every point, and the template held to the configuration.
+
+mod api;
+mod consumer;
+mod events;
+mod golden;
+mod template;
+mod workflows;

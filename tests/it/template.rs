@@ -1,0 +1,105 @@
+//! template.yaml and its nested templates say nothing that infra/workflow_config.yaml does not.
+
+use ihelper_workflow::{domain::WorkflowType, embedded};
+use serde_json::Value;
+
+fn template(path: &str) -> Value {
+    let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn logical_prefix(workflow: WorkflowType) -> &'static str {
+    match workflow {
+        WorkflowType::EmailProcessing => "Email",
+        WorkflowType::DocumentReview => "Document",
+        WorkflowType::TaskAutomation => "Task",
+    }
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    let found = value.pointer(pointer).unwrap_or_else(|| panic!("the template has nothing at {pointer}"));
+    found
+        .as_u64()
+        .or_else(|| found.as_str().and_then(|text| text.parse().ok()))
+        .unwrap_or_else(|| panic!("{pointer} is {found}, not a number"))
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("the template has no text at {pointer}"))
+}
+
+#[test]
+fn queues_are_named_and_timed_by_the_configuration() {
+    let configuration = embedded::configuration().unwrap();
+    let queues = template("infra/templates/queues.yaml");
+    for workflow in WorkflowType::ALL {
+        let settings = configuration.of(workflow);
+        let (queue, dead_letters) = (
+            format!("/Resources/{}Queue/Properties", logical_prefix(workflow)),
+            format!("/Resources/{}DeadLetterQueue/Properties", logical_prefix(workflow)),
+        );
+        assert_eq!(text(&queues, &format!("{queue}/QueueName")), format!("${{StackName}}-{}", settings.queue));
+        assert_eq!(text(&queues, &format!("{dead_letters}/QueueName")), format!("${{StackName}}-{}-dlq", settings.queue));
+        let visibility = number(&queues, &format!("{queue}/VisibilityTimeout"));
+        assert!(visibility >= 6 * u64::from(settings.timeout), "{workflow}: visibility {visibility} s is too short");
+        let receives = number(&queues, &format!("{queue}/RedrivePolicy/maxReceiveCount"));
+        let least = 2 * u64::from(settings.retry.max_attempts) + 4;
+        assert!(receives >= least, "{workflow}: maxReceiveCount {receives} would cut retries short");
+        assert!(receives <= 1000 && visibility <= 43_200, "{workflow}: beyond what SQS allows");
+    }
+}
+
+#[test]
+fn consumers_are_timed_and_bounded_by_the_configuration() {
+    let configuration = embedded::configuration().unwrap();
+    let root = template("template.yaml");
+    for workflow in WorkflowType::ALL {
+        let settings = configuration.of(workflow);
+        let function = format!("/Resources/{}ConsumerFunction/Properties", logical_prefix(workflow));
+        let source = format!("{function}/Events/Queue/Properties");
+        assert_eq!(number(&root, &format!("{function}/Timeout")), u64::from(settings.timeout), "{workflow}");
+        let own = number(&root, &format!("{function}/Environment/Variables/MESSAGE_CONCURRENCY"));
+        let instances = number(&root, &format!("{source}/ScalingConfig/MaximumConcurrency"));
+        assert_eq!(instances * own, u64::from(settings.concurrent_limit), "{workflow}: {instances} × {own}");
+        let batch = number(&root, &format!("{source}/BatchSize"));
+        assert!(batch <= own, "{workflow}: messages beyond {own} of a batch of {batch} would wait inside the invocation");
+        assert_eq!(text(&root, &format!("{source}/FunctionResponseTypes/0")), "ReportBatchItemFailures", "{workflow}");
+    }
+}
+
+#[test]
+fn every_setting_that_functions_need_is_in_the_template() {
+    let root = template("template.yaml");
+    let globals = root.pointer("/Globals/Function/Environment/Variables").and_then(Value::as_object).unwrap();
+    // What Lambda itself sets for every function.
+    let of_lambda = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let missing = ihelper_runtime::settings::Settings::read(|name| {
+        (of_lambda.contains(&name) || globals.contains_key(name)).then(|| match name {
+            "LEASE_SECONDS" => "60".to_owned(),
+            "AUTH_MODE" => "authorizer".to_owned(),
+            _ => "set".to_owned(),
+        })
+    });
+    assert!(missing.is_ok(), "{}", missing.unwrap_err());
+}
+
+#[test]
+fn every_function_of_the_workspace_is_deployed_and_no_other() {
+    let root = template("template.yaml");
+    let mut deployed: Vec<String> = root["Resources"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|resource| resource["Type"] == "AWS::Serverless::Function")
+        .map(|resource| text(resource, "/Metadata/BuildProperties/Binary").to_owned())
+        .collect();
+    deployed.sort();
+    let mut folders: Vec<String> =
+        std::fs::read_dir(format!("{}/../../functions", env!("CARGO_MANIFEST_DIR")))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+    folders.sort();
+    assert_eq!(deployed, folders);
+}
