@@ -238,9 +238,10 @@ mod tests {
 
     #[test]
     fn a_message_names_the_code_and_never_repeats_the_service() {
-        let failure = refused(400, "MessageRejected\r\nX-Evil: 1", &[("x-amzn-requestid", "r-1\u{e9}")]);
+        let failure = refused(400, "MessageRejected\r\nX-Evil: 1", &[("x-amzn-requestid", "r-1 (forged)")]);
         assert!(!failure.message.contains("ann@example.com"));
         assert!(failure.message.starts_with("ses send: `MessageRejectedX-Evil:1` with status 400"), "{failure}");
+        assert!(failure.message.ends_with(" (request r-1forged)"), "{failure}");
         let failure = refused(400, &"long".repeat(1000), &[]);
         assert!(failure.message.len() < 120);
     }

@@ -189,11 +189,12 @@ fn write(message: &mut Vec<u8>, name: &str, value: &impl Header) {
     value.write_header(message, name.len() + 2);
 }
 
-/// The subject on one line: what would end a line, or steer a terminal, becomes a blank.
+/// The subject on one line: what would end a line, or steer a terminal, becomes a blank, now or once decoded.
 fn subject(text: &str) -> String {
     let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    // Unicode has line ends that are no control characters.
-    let line = line.replace(['\u{2028}', '\u{2029}'], " ");
+    // Unicode has line ends that are no control characters, and what looks like an encoded word is decoded by whoever
+    // reads it, line ends included.
+    let line = line.replace(['\u{2028}', '\u{2029}'], " ").replace("=?", "= ?");
     line.trim().chars().take(LONGEST_SUBJECT).collect()
 }
 

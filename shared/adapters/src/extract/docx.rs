@@ -160,10 +160,8 @@ impl Story<'_> {
                 }
             }
             "vanish" if self.in_paragraph_mark == 0 && is_on() => self.hide_run(),
-            "rStyle" if self.in_paragraph_mark == 0 => {
-                if value().is_some_and(|style| self.styles.is_hidden(&style)) {
-                    self.hide_run();
-                }
+            "rStyle" if self.in_paragraph_mark == 0 && value().is_some_and(|style| self.styles.is_hidden(&style)) => {
+                self.hide_run();
             }
             _ => {}
         }
@@ -272,28 +270,25 @@ impl Styles {
             }
             let Some(id) = &id else { return Ok(()) };
             let value = attribute(element, "val");
-            let style = || Style::default();
             match (name.as_ref(), value) {
                 ("name", Some(value)) => {
                     let value = value.to_ascii_lowercase();
                     if value == "title"
                         || value.strip_prefix("heading ").is_some_and(|level| level.parse::<u8>().is_ok())
                     {
-                        styles.0.entry(id.clone()).or_insert_with(style).level = Some(0);
+                        styles.0.entry(id.clone()).or_default().level = Some(0);
                     }
                 }
                 ("basedOn", Some(value)) => {
-                    styles.0.entry(id.clone()).or_insert_with(style).based_on = Some(value);
+                    styles.0.entry(id.clone()).or_default().based_on = Some(value);
                 }
                 ("outlineLvl", Some(value)) => {
                     if let Some(level) = value.parse().ok().filter(|level| *level < BODY_LEVEL) {
-                        styles.0.entry(id.clone()).or_insert_with(style).level = Some(level);
+                        styles.0.entry(id.clone()).or_default().level = Some(level);
                     }
                 }
-                ("vanish", value) => {
-                    if !matches!(value.as_deref(), Some("0" | "false" | "off")) {
-                        styles.0.entry(id.clone()).or_insert_with(style).is_hidden = true;
-                    }
+                ("vanish", value) if !matches!(value.as_deref(), Some("0" | "false" | "off")) => {
+                    styles.0.entry(id.clone()).or_default().is_hidden = true;
                 }
                 _ => {}
             }

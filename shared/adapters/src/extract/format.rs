@@ -165,9 +165,9 @@ fn markup_of(text: &str) -> Markup {
         tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
             && tag[name.len()..].chars().next().is_some_and(|next| next == '>' || next == '/' || next.is_whitespace())
     };
-    if PAGE.iter().any(|name| begins_with(name)) {
+    if PAGE.iter().any(&begins_with) {
         Markup::Page
-    } else if FRAGMENT.iter().any(|name| begins_with(name)) {
+    } else if FRAGMENT.iter().any(begins_with) {
         Markup::Fragment
     } else {
         Markup::None

@@ -23,6 +23,7 @@ const MOST_ITEMS: usize = 50;
 pub(super) fn answer(instruction: &str, text: &str) -> String {
     let text = beginning(text, READ);
     let instruction = beginning(instruction, 2000);
+    let text = without_instruction(text, instruction);
     if !text.chars().any(char::is_alphanumeric) {
         return "There is no text to answer from.".to_owned();
     }
@@ -64,6 +65,21 @@ pub(super) fn answer(instruction: &str, text: &str) -> String {
         }
         None => relevant(&asked, instruction, text),
     }
+}
+
+// A task's description holds the instruction as well as the text that it is about; an answer must not quote the
+// instruction itself.
+fn without_instruction<'text>(text: &'text str, instruction: &str) -> &'text str {
+    let instruction = instruction.trim();
+    if instruction.is_empty() {
+        return text;
+    }
+    let Some(at) = text.find(instruction) else { return text };
+    let rest = &text[at + instruction.len()..];
+    // Up to the end of the clause that it stands in; an instruction at the end is about what stands before it.
+    let end = [": ", ":\n", ". ", ".\n", "\n"].into_iter().filter_map(|end| Some(rest.find(end)? + end.len())).min();
+    let after = end.map_or("", |end| rest[end..].trim());
+    if after.chars().any(char::is_alphanumeric) { after } else { text[..at].trim_end() }
 }
 
 // "in two sentences", "5 key points"

@@ -92,15 +92,17 @@ fn judge(
     let has_limit = asked.wants.iter().any(|want| matches!(want, Want::Limit(_)));
     if !has_limit && !asked.query.terms().is_empty() {
         if best.negative != asked.negative {
-            // Half of the words may be another matter that is merely denied nearby.
-            let verdict = if best.coverage >= 0.5 { Verdict::NotMet } else { Verdict::Unclear };
-            let confidence = if best.coverage >= MET { 0.65 } else { 0.45 };
-            let says = if best.negative {
-                "it denies what the criterion asks for"
-            } else {
-                "it affirms what the criterion wants absent"
-            };
-            return Review { verdict, confidence, explanation: format!("{found}; {says}."), quotations: quoted };
+            let says =
+                if best.negative { "denies what the criterion asks for" } else { "affirms what it wants absent" };
+            if best.coverage >= MET {
+                let explanation = format!("{found}; it {says}.");
+                return Review { verdict: Verdict::NotMet, confidence: 0.65, explanation, quotations: quoted };
+            }
+            // With half of the words it may be another matter that is merely denied nearby.
+            let missing = best.missing(asked);
+            let lacking = if missing.is_empty() { String::new() } else { format!(", but not {missing}") };
+            let explanation = format!("{found}{lacking}; whether it {says} cannot be told for certain.");
+            return Review { verdict: Verdict::Unclear, confidence: 0.4, explanation, quotations: quoted };
         }
         let opposite = candidates.iter().skip(1).find(|other| {
             other.negative != best.negative && other.coverage >= MET && other.coverage >= best.coverage * 0.95
@@ -112,9 +114,12 @@ fn judge(
             return Review { verdict: Verdict::Unclear, confidence: 0.4, explanation, quotations: quoted };
         }
     }
-    for other in candidates.iter().skip(1).filter(|other| other.coverage >= best.coverage * 0.9) {
+    // What has only part of the criterion has mostly another part of it: only where all is there, more of it helps.
+    let others =
+        candidates.iter().skip(1).filter(|other| best.coverage >= MET && other.coverage >= best.coverage * 0.9);
+    for other in others {
         let text = reading.passages[other.index].text;
-        if quoted.len() < 3 && !quoted.iter().any(|known| known == text) {
+        if quoted.len() < 3 && !is_heading(text) && !quoted.iter().any(|known| known == text) {
             quoted.push(text.to_owned());
         }
     }
@@ -239,9 +244,16 @@ impl Want {
     }
 
     // The words in the sentence that are what is wanted.
-    fn found_in(&self, sentence: &str) -> Option<String> {
+    fn found_in(&self, sentence: &str, query: &Query) -> Option<String> {
         let first = |accepts: &dyn Fn(&Measure) -> bool| {
-            figures(sentence).into_iter().find(|figure| accepts(&figure.measure)).map(|figure| figure.text.to_owned())
+            let all = figures(sentence);
+            let accepted: Vec<&Figure<'_>> = all.iter().filter(|figure| accepts(&figure.measure)).collect();
+            let figure = match accepted.as_slice() {
+                [] => return None,
+                [only] => only,
+                several => several[nearest(sentence, several, query).unwrap_or(0)],
+            };
+            Some(figure.text.to_owned())
         };
         let date = || mentions(sentence).into_iter().find(|mention| !mention.relative);
         match self {
@@ -379,7 +391,7 @@ const FRAME: List = List(
     sets | give | gives | given | provide | provides | list | lists | listed | present | exist | exists | \
     regulate | regulates | regulated | agreed | least | ensure | ensures | need | needs | required | dokument | \
     vertrag | klausel | enthalt | enthalten | nennt | genannt | regelt | geregelt | angegeben | festgelegt | \
-    vereinbart | beschreibt | beschrieben | definiert | vorhanden | gibt | hohe",
+    vereinbart | beschreibt | beschrieben | obligation | obligations | definiert | vorhanden | gibt | hohe",
 );
 
 // Words of a bound ("no later than", "at most"), which the comparison has already taken.
@@ -449,7 +461,11 @@ fn candidates(reading: &Reading<'_>, asked: &Asked) -> Vec<usize> {
         if has_terms && !matches!(want, Want::Phrase(_)) {
             continue;
         }
-        let with = reading.passages.iter().enumerate().filter(|(_, passage)| want.found_in(passage.text).is_some());
+        let with = reading
+            .passages
+            .iter()
+            .enumerate()
+            .filter(|(_, passage)| want.found_in(passage.text, &asked.query).is_some());
         for (index, _) in with.take(8) {
             if !found.contains(&index) {
                 found.push(index);
@@ -500,7 +516,7 @@ impl<'text> Candidate<'text> {
             .map(|want| {
                 std::iter::once(&index)
                     .chain(&around)
-                    .find_map(|at| Some((*at, want.found_in(reading.passages[*at].text)?)))
+                    .find_map(|at| Some((*at, want.found_in(reading.passages[*at].text, &asked.query)?)))
             })
             .collect();
         let (mut reached, mut possible) = (0.0, 0.0);
@@ -513,7 +529,9 @@ impl<'text> Candidate<'text> {
             possible += WEIGHT_OF_WANT;
             reached += if want.is_some() { WEIGHT_OF_WANT } else { 0.0 };
         }
-        let coverage = if possible > 0.0 { reached / possible } else { 0.0 };
+        // A heading names a matter and says nothing about it; what stands below it comes first.
+        let saying = if is_heading(passage.text) { 0.95 } else { 1.0 };
+        let coverage = if possible > 0.0 { saying * reached / possible } else { 0.0 };
         let negative = is_negative(passage.text, &asked.query);
         Self { index, label, credits, wants, coverage, negative }
     }
@@ -605,10 +623,14 @@ fn neighbours(reading: &Reading<'_>, index: usize) -> Vec<usize> {
 // The nearest short line without a full stop above: looking no further than a paragraph or two.
 fn heading_above(reading: &Reading<'_>, index: usize) -> Option<usize> {
     let part = reading.passages[index].part;
-    (index.saturating_sub(12)..index).rev().take_while(|at| reading.passages[*at].part == part).find(|at| {
-        let text = reading.passages[*at].text;
-        text.len() <= 80 && !text.ends_with(['.', '!', '?', ';', ','])
-    })
+    (index.saturating_sub(12)..index)
+        .rev()
+        .take_while(|at| reading.passages[*at].part == part)
+        .find(|at| is_heading(reading.passages[*at].text))
+}
+
+fn is_heading(sentence: &str) -> bool {
+    sentence.len() <= 80 && !sentence.ends_with(['.', '!', '?', ';', ','])
 }
 
 // Which figure stands nearest to a word of the criterion; `None` when two are equally near.
@@ -857,6 +879,11 @@ mod tests {
             ("The supplier offers a discount for early payment of subscriptions", NotMet, ""),
             ("There is no arbitration clause", Met, ""),
             ("Customer shall pay each invoice in gold coins", PartlyMet, "pay each invoice"),
+            ("Customer may assign this Agreement by telegram to singers", Unclear, "may not assign"),
+            ("The agreement must not contain a renewal obligation", Met, "does not renew"),
+            ("The initial term is at least 12 months", Met, "24 months"),
+            ("The initial term is at most 1 year", NotMet, "24 months"),
+            ("The confidentiality obligation survives termination for at least 2 years", Met, "three years"),
         ] {
             let review = review(&content, &criterion(asked));
             assert_eq!(review.verdict, verdict, "for {asked:?}: {} {:?}", review.explanation, review.quotations);

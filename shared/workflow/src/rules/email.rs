@@ -312,11 +312,12 @@ fn form(sentence: &str) -> Form {
     const NO_REQUEST: List = List(
         "please find | please note | please see | please do not reply | please don't reply | \
         please do not hesitate | please don't hesitate | please feel free | please be advised | please be aware | \
-        please ignore | please accept our | bitte beachten | bitte antworten sie nicht | bitte zögern sie nicht | \
-        bitte entschuldigen",
+        please ignore | please accept our | would you be | would you like | will you be | bitte beachten | \
+        bitte antworten sie nicht | bitte zögern sie nicht | bitte entschuldigen",
     );
     const REQUESTS: List = List(
-        "please | kindly | could you | can you | would you | will you | could we | can we get | can i get | \
+        "please | kindly | could you | can you | would you | will you | could someone | \
+        can someone | can anyone | could we | can we get | can i get | \
         may i request | i need | we need | i'd like to | i would like to | we would like to | we'd like to | \
         i want to | we want to | i am requesting | i request | i'd like a | i would like a | requesting | bitte | \
         könnten sie | können sie | kannst du | könntest du | würden sie | würdest du | ich möchte | wir möchten | \
@@ -335,12 +336,18 @@ fn form(sentence: &str) -> Form {
         weshalb | wie | welche | welcher | welches | gibt es | kann ich | kann man | ist es | haben sie | \
         habt ihr | was ist | was kostet",
     );
+    const OPEN_QUESTIONS: List = List(
+        "what | when | where | who | why | how | which | whose | wann | wo | wer | warum | wieso | weshalb | wie | \
+        welche | welcher | welches | was",
+    );
     let bare = without_greeting(sentence.trim_start_matches(|first: char| !first.is_alphanumeric()), &GREETINGS);
     if bare.is_empty() {
         return Form::Greeting;
     }
     let is_asked = bare.trim_end_matches([')', '"', '\'', '!', ' ', '”', '*', '_']).ends_with(['?', '？', '؟']);
-    let requests = REQUESTS.is_in(bare) && !NO_REQUEST.is_in(bare);
+    // "When will you pay?" asks to know, although "will you" would ask to do.
+    let asks_when = is_asked && OPEN_QUESTIONS.begins(bare);
+    let requests = REQUESTS.is_in(bare) && !NO_REQUEST.is_in(bare) && !asks_when;
     if requests && ASKS_TO_KNOW.is_in(bare) || is_asked && !requests {
         Form::Question
     } else if requests {
@@ -575,6 +582,8 @@ mod tests {
             ("Frage zur Lieferung", "Guten Tag, wann kommt meine Bestellung an?", Question),
             ("", "Hallo, ich wüsste gern, ob Sie auch nach Österreich liefern.", Question),
             ("", "متى يصل طلبي؟", Question),
+            ("", "When will you open the new branch?", Question),
+            ("Partnership", "Would you be interested in a partnership?", Question),
             ("", "Is it possible to pay in instalments?", Question),
             // Requests
             ("Address", "Please change my delivery address to 12 Mill Lane.", Request),

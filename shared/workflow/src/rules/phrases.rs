@@ -160,10 +160,11 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
             4.0,
             List(
                 "unsubscribe | view in browser | view this email in your browser | view online | \
-                you are receiving this email because | you're receiving this email because | \
-                you received this email because | manage your preferences | update your preferences | \
-                email preferences | newsletter abbestellen | vom newsletter abmelden | hier abmelden | \
-                im browser ansehen | im browser anzeigen | sie erhalten diese e-mail, weil | austragen",
+                you are receiving this email because | you are receiving this because | \
+                you're receiving this email because | you received this email because | manage your preferences | \
+                update your preferences | email preferences | newsletter abbestellen | vom newsletter abmelden | \
+                hier abmelden | im browser ansehen | im browser anzeigen | sie erhalten diese e-mail, weil | \
+                austragen",
             ),
         ),
         (
@@ -196,10 +197,11 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
             Category::Machine,
             2.0,
             List(
-                "has been shipped | your order has shipped | your order confirmation | build failed | build passed | \
-                pipeline failed | alert: | [alert] | monitoring | cron | backup completed | job succeeded | \
-                job failed | new sign-in | new login | annual leave | limited access to email | ich bin im urlaub | \
-                back in the office | wieder im büro | sendungsverfolgung | ist unterwegs",
+                "has been shipped | your order has shipped | your order confirmation | build failed | run failed | \
+                view workflow run | build passed | pipeline failed | alert: | [alert] | monitoring | cron | \
+                backup completed | job succeeded | job failed | new sign-in | new login | annual leave | \
+                limited access to email | ich bin im urlaub | back in the office | wieder im büro | \
+                sendungsverfolgung | ist unterwegs",
             ),
         ),
         (

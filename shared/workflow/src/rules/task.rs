@@ -103,13 +103,14 @@ pub(super) fn split(task: &TaskInput) -> Vec<Step> {
             .map(|text| one_line(text, LONGEST_STEP))
             .find(|text| !text.is_empty())
             .unwrap_or_else(|| "Do the task".to_owned());
-        pieces.push(Piece { text, order: Order::None });
+        pieces.push(Piece { text, order: Order::None, in_list: false });
     }
     let rest = pieces.len().saturating_sub(MAX_PLAN_STEPS);
     if rest > 0 {
         // Nothing gets lost without a word: the last step says how much is not in the plan.
         pieces.truncate(MAX_PLAN_STEPS - 1);
-        pieces.push(Piece { text: format!("{} more steps of the task's description", rest + 1), order: Order::None });
+        let text = format!("{} more steps of the task's description", rest + 1);
+        pieces.push(Piece { text, order: Order::None, in_list: false });
     }
     let overall = Overall::of(task);
     let mut steps: Vec<Step> = Vec::with_capacity(pieces.len());
@@ -199,6 +200,7 @@ fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &st
 struct Piece {
     text: String,
     order: Order,
+    in_list: bool,
 }
 
 /// When a step may begin.
@@ -217,20 +219,27 @@ enum Order {
 fn pieces(description: &str) -> Vec<Piece> {
     let mut found: Vec<Piece> = Vec::new();
     let mut prose = String::new();
+    let mut is_material = false;
     // The indentation of the item that is open: deeper lines belong to it.
     let mut open_item: Option<usize> = None;
     let mut is_done_item = false;
     for line in description.lines() {
+        if is_material {
+            break;
+        }
         let indent = line.len() - line.trim_start().len();
         let belongs = open_item.is_some_and(|item| indent > item);
         match list_item(line) {
             Some(item) if !belongs => {
-                prose_pieces(&std::mem::take(&mut prose), &mut found);
+                is_material = prose_pieces(&std::mem::take(&mut prose), &mut found);
+                if is_material {
+                    break;
+                }
                 open_item = Some(indent);
                 is_done_item = item.marker == Marker::Done;
                 if !is_done_item {
                     let order = item_order(item.text, item.marker, found.is_empty());
-                    found.push(Piece { text: one_line(without_cue(item.text).0, LONGEST_STEP), order });
+                    found.push(Piece { text: one_line(without_cue(item.text).0, LONGEST_STEP), order, in_list: true });
                 }
             }
             Some(item) if !is_done_item => append(&mut found, item.text),
@@ -252,7 +261,9 @@ fn pieces(description: &str) -> Vec<Piece> {
             break;
         }
     }
-    prose_pieces(&prose, &mut found);
+    if !is_material {
+        prose_pieces(&prose, &mut found);
+    }
     found.retain(|piece| piece.text.chars().any(char::is_alphanumeric));
     found
 }
@@ -272,8 +283,13 @@ fn item_order(text: &str, marker: Marker, is_first: bool) -> Order {
     }
 }
 
-// The orders in sentences, each with its place in the sequence.
-fn prose_pieces(prose: &str, found: &mut Vec<Piece>) {
+// The orders in sentences, each with its place in the sequence. Whether what follows is no more of the task, but the
+// text that it is about ("Summarize the following: …").
+fn prose_pieces(prose: &str, found: &mut Vec<Piece>) -> bool {
+    const ENDS: List = List(
+        "when done | once done | when finished | once finished | when it is done | when all is done | \
+        when everything is done | when complete | wenn alles erledigt ist | wenn fertig",
+    );
     // What ends in a colon announces the list below it.
     for sentence in sentences(prose).into_iter().filter(|sentence| !sentence.ends_with(':')) {
         for (index, clause) in clauses(sentence).into_iter().enumerate() {
@@ -281,15 +297,38 @@ fn prose_pieces(prose: &str, found: &mut Vec<Piece>) {
             if !is_order(bare) {
                 continue;
             }
+            if let Some(instruction) = about_what_follows(bare) {
+                let order = cue.unwrap_or(if clause.joined { Order::AfterPrevious } else { Order::None });
+                found.push(Piece { text: one_line(trimmed(instruction), LONGEST_STEP), order, in_list: false });
+                if instruction.len() < bare.len() || !sentence.contains(": ") {
+                    return true;
+                }
+                continue;
+            }
             // "Do this and that": one after the other; without a word about it, sentences stand beside each other.
             let order = match (cue, index, clause.joined) {
+                // After a list of things that stand beside each other comes after all of them.
+                (Some(Order::AfterPrevious), 0, _) if found.last().is_some_and(|last| last.in_list) => Order::AfterAll,
                 (Some(order), _, _) => order,
+                (None, _, _) if ENDS.iter().any(|end| bare.to_lowercase().trim_end_matches('.').ends_with(end)) => {
+                    Order::AfterAll
+                }
                 (None, 1.., true) => Order::AfterPrevious,
                 _ => Order::None,
             };
-            found.push(Piece { text: one_line(trimmed(bare), LONGEST_STEP), order });
+            found.push(Piece { text: one_line(trimmed(bare), LONGEST_STEP), order, in_list: false });
         }
     }
+    false
+}
+
+// The instruction in a clause that can be followed from the task's own text, where that text comes next.
+fn about_what_follows(clause: &str) -> Option<&str> {
+    const FOLLOWS: List = List("following | below | folgenden | folgende | unten");
+    let instruction = clause.split_once(": ").map_or(clause, |(instruction, _)| instruction);
+    let is_about = action(instruction) == Action::Answer
+        && (instruction.len() < clause.len() || FOLLOWS.is_in(&instruction.to_lowercase()));
+    is_about.then_some(instruction)
 }
 
 fn trimmed(text: &str) -> &str {
@@ -399,10 +438,10 @@ fn without_cue(text: &str) -> (&str, Option<Order>) {
 // Whether a clause tells someone to do something.
 fn is_order(clause: &str) -> bool {
     const TELLS: List = List(
-        "please | we need to | we have to | you need to | you have to | you should | we should | we must | \
-        you must | needs to | need to be | has to | have to be | must be | should be | make sure | remember to | \
-        don't forget to | bitte | wir müssen | du musst | sie müssen | muss | müssen | soll | sollte | \
-        nicht vergessen",
+        "please | could you | can you | would you | könnten sie | können sie | kannst du | we need to | we have to | \
+        you need to | you have to | you should | we should | we must | you must | needs to | need to be | has to | \
+        have to be | must be | should be | make sure | remember to | don't forget to | bitte | wir müssen | \
+        du musst | sie müssen | muss | müssen | soll | sollte | nicht vergessen",
     );
     let lower = clause.to_lowercase();
     begins_with_order(clause) || TELLS.is_in(&lower) || named_order(clause)
@@ -704,7 +743,7 @@ fn told_name(text: &str) -> Option<String> {
         is_name.then(|| word.to_owned())
     };
     if let [first, second, ..] = words.as_slice()
-        && matches!(second.to_lowercase().as_str(), "should" | "must" | "will" | "shall" | "soll" | "sollte" | "muss")
+        && matches!(second.to_lowercase().as_str(), "should" | "must" | "shall" | "soll" | "sollte" | "muss")
     {
         return name(first);
     }
@@ -791,6 +830,15 @@ mod tests {
                 ("notify the team", &[3]),
             ],
         );
+        check(
+            "- Order paper\n- Buy ink\n\nAfter that fill the printer. Tell the team when done.",
+            &[("Order paper", &[]), ("Buy ink", &[]), ("fill the printer", &[1, 2]), ("Tell the team when done", &[3])],
+        );
+        check(
+            "Summarize the following notes and list all dates: We met on 3 May. Call Bob. Anna should pay.",
+            &[("Summarize the following notes", &[]), ("list all dates", &[1])],
+        );
+        check("Hi, could you update the website? Thanks", &[("Hi, could you update the website?", &[])]);
         check(
             "Call the bank. In parallel, order the cards. After that, update the list.",
             &[("Call the bank", &[]), ("order the cards", &[]), ("update the list", &[2])],

@@ -237,8 +237,8 @@ pub(super) fn stem(word: &str) -> String {
     // Longest first. A word keeps at least four letters, so short words stay apart.
     const ENDINGS: &[&str] = &[
         "ications", "ication", "ations", "ation", "ungen", "ments", "ities", "ition", "ungs", "ings", "ment", "able",
-        "ible", "ance", "ence", "ions", "lich", "keit", "heit", "ally", "ated", "ates", "ung", "ing", "ity", "ion",
-        "ies", "ate", "ify", "ern", "ed", "ly", "es", "en", "er", "em", "al", "e", "s", "y",
+        "ible", "ance", "ence", "ions", "lich", "keit", "heit", "ally", "ated", "ates", "ary", "ung", "ing", "ity",
+        "ion", "ies", "ate", "ify", "ern", "ed", "ly", "es", "en", "er", "em", "al", "e", "s", "y",
     ];
     let mut stem = folded(word);
     if !stem.chars().all(char::is_alphabetic) {

@@ -246,7 +246,7 @@ mod tests {
     fn cut_and_strange_tables_are_read_as_far_as_they_go() {
         for end in 0..PROGRAM.len() {
             let table = Table::read(&PROGRAM[..end]);
-            let _ = table.codes(b"\x01\x81", 2).map(|code| table.text(code.value)).count();
+            let _: Vec<_> = table.codes(b"\x01\x81", 2).map(|code| table.text(code.value)).collect();
         }
         for program in [
             &b"beginbfchar <> <> <1> <> <0102030405> <41> <02> <4"[..],
