@@ -263,6 +263,11 @@ class Email:
                                           title=escape(str(response.get("subject") or "answer")), title_align="left"))
 
 
+def criterion_text(finding):
+    criterion = finding.get("criterion", "")
+    return criterion.get("text", "") if isinstance(criterion, dict) else criterion
+
+
 class Document:
     workflow = "document_review"
     criteria = json.loads((SAMPLES / "criteria.json").read_text())
@@ -288,10 +293,10 @@ class Document:
             table.add_column(column, ratio=None if column == "verdict" else 1)
         for finding in result.get("findings") or []:
             quotations = [f"“{quotation.get('text', '')}”"
-                          + (f" (page {quotation['page']})" if quotation.get("page") else "")
+                          + (f" ({quotation['section']})" if quotation.get("section") else "")
                           for quotation in finding.get("quotations") or []]
             table.add_row(*(escape(str(cell)) for cell in (
-                finding.get("criterion", ""), finding.get("verdict", ""),
+                criterion_text(finding), finding.get("verdict", ""),
                 "\n".join(quotations) or finding.get("explanation") or "")))
         return Group(table, f"({result.get('api_calls', '?')} calls of {result.get('model', '?')})")
 

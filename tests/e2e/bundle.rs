@@ -119,7 +119,8 @@ impl Bundle {
     }
 
     pub(crate) async fn post_text(&self, path: &str, body: &str) -> Answer {
-        let request = self.http.post(self.url(path)).bearer_auth(&self.token).header("content-type", "application/json");
+        let request =
+            self.http.post(self.url(path)).bearer_auth(&self.token).header("content-type", "application/json");
         self.send(request.body(body.to_owned())).await
     }
 
@@ -169,7 +170,11 @@ impl Bundle {
     }
 
     /// The dead letter whose body this is said of.
-    pub(crate) async fn dead_letter(&self, workflow: &str, is_it: impl Fn(&str) -> bool) -> aws_sdk_sqs::types::Message {
+    pub(crate) async fn dead_letter(
+        &self,
+        workflow: &str,
+        is_it: impl Fn(&str) -> bool,
+    ) -> aws_sdk_sqs::types::Message {
         self.wait(&format!("a dead letter of {workflow}"), async || {
             let received = self
                 .sqs

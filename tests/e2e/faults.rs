@@ -12,8 +12,9 @@ async fn long_document(bundle: &Bundle, id: &str) -> Value {
     let key = format!("inbox/{id}.txt");
     let object = bundle.s3.put_object().bucket(bundle.bucket("documents")).key(&key).body(text.into_bytes().into());
     object.send().await.unwrap();
-    let criteria: Vec<String> =
-        (0..60).map(|number| format!("Clause {number} says that data is confidential and when invoices are payable.")).collect();
+    let criteria: Vec<String> = (0..60)
+        .map(|number| format!("Clause {number} says that data is confidential and when invoices are payable."))
+        .collect();
     json!({"id": id, "file": {"bucket": bundle.bucket("documents"), "key": key}, "review_criteria": criteria})
 }
 

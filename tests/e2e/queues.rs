@@ -19,7 +19,8 @@ async fn a_malformed_message_becomes_a_dead_letter_with_its_reason_and_its_batch
     let entries = [broken.clone(), json!({"type": "email_processing", "data": email(&good)}).to_string()];
     let mut batch = bundle.sqs.send_message_batch().queue_url(bundle.queue_url("email_processing"));
     for (index, body) in entries.into_iter().enumerate() {
-        let entry = aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+        let entry =
+            aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
         batch = batch.entries(entry.build().unwrap());
     }
     batch.send().await.unwrap();
@@ -35,7 +36,8 @@ async fn a_malformed_message_becomes_a_dead_letter_with_its_reason_and_its_batch
 async fn a_run_that_fails_for_good_becomes_a_dead_letter_that_names_it() {
     let bundle = Bundle::connect();
     let id = unique("d");
-    let data = json!({"id": id, "review_criteria": ["x"], "file": {"name": "x.pdf", "content": "JVBERi0xLjcKYnJva2Vu"}});
+    let data =
+        json!({"id": id, "review_criteria": ["x"], "file": {"name": "x.pdf", "content": "JVBERi0xLjcKYnJva2Vu"}});
     bundle.send_message("document_review", &json!({"type": "document_review", "data": data}).to_string()).await;
     let run = bundle.run_on("document_review", &id).await;
     assert_eq!((&run["status"], &run["error"]["step"]), (&json!("failed"), &json!("extract_content")), "{run}");

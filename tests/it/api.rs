@@ -96,10 +96,7 @@ async fn a_workflow_answers_with_its_result_and_its_run_can_be_looked_up() {
     let run = front.get("alice", "", &path).await.body;
     assert_eq!((&run["status"], &run["data_id"]), (&json!("succeeded"), &json!("test123")));
     let names: Vec<&str> = run["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
-    assert_eq!(
-        names,
-        ["analyze_email", "claim_answer", "generate_response", "send_response", "update_email_tracking"]
-    );
+    assert_eq!(names, ["analyze_email", "claim_answer", "generate_response", "send_response", "update_email_tracking"]);
 
     let listed = front.get("alice", "", "/workflow/runs?type=email_processing&status=succeeded").await.body;
     assert_eq!(listed["runs"][0]["run_id"], served.body["run_id"]);
@@ -141,7 +138,10 @@ async fn every_bad_request_is_a_problem_that_names_the_place() {
         (process("alice", "{\"type\":\"mail\",\"data\":{}}"), 422, "invalid", "unknown workflow type `mail`"),
         (process("alice", "{\"type\":\"task_automation\"}"), 422, "invalid", "`data`: is missing"),
         (
-            process("alice", json!({"type": "email_processing", "data": {"id": "1", "from": "x", "content": "y"}}).to_string()),
+            process(
+                "alice",
+                json!({"type": "email_processing", "data": {"id": "1", "from": "x", "content": "y"}}).to_string(),
+            ),
             422,
             "invalid",
             "`data.from`",

@@ -92,7 +92,8 @@ fn email(id: &str) -> String {
 async fn a_malformed_message_goes_to_the_dead_letters_with_its_reason_and_its_batch_goes_on() {
     let bench = bench(WorkflowType::EmailProcessing);
     let (first, last) = (email("a"), email("b"));
-    let failed = bench.handle(&[&first, "{\"type\":", "{\"type\":\"email_processing\",\"data\":{\"id\":1}}", &last]).await;
+    let failed =
+        bench.handle(&[&first, "{\"type\":", "{\"type\":\"email_processing\",\"data\":{\"id\":1}}", &last]).await;
     assert!(failed.is_empty(), "{failed:?}");
     let letters = bench.tester.queue.dead_letters(WorkflowType::EmailProcessing);
     assert_eq!(letters.len(), 2);
@@ -194,7 +195,9 @@ async fn a_mail_that_may_have_gone_out_is_not_sent_again() {
 #[tokio::test]
 async fn while_messages_are_worked_on_they_stay_invisible_for_little_more_than_a_lease() {
     let bench = bench(WorkflowType::TaskAutomation);
-    bench.handle(&[&json!({"type": "task_automation", "data": {"id": "t", "description": "Tidy up."}}).to_string()]).await;
+    bench
+        .handle(&[&json!({"type": "task_automation", "data": {"id": "t", "description": "Tidy up."}}).to_string()])
+        .await;
     assert_eq!(bench.changes.last_of("r0"), Some(Duration::from_secs(61)));
     let _: &dyn Mailer = &bench.tester.mailer;
 }

@@ -59,8 +59,10 @@ async fn stored_mail_and_documents_become_runs() {
     assert_eq!(handler(&tester).handle(created("documents", "other/offer.pdf")).await.unwrap(), Handled::Ignored);
 
     let messages = tester.queue.messages(WorkflowType::DocumentReview);
-    let data: Vec<Value> =
-        messages.iter().map(|message| serde_json::from_str::<Value>(&message.body.to_json()).unwrap()["data"].clone()).collect();
+    let data: Vec<Value> = messages
+        .iter()
+        .map(|message| serde_json::from_str::<Value>(&message.body.to_json()).unwrap()["data"].clone())
+        .collect();
     assert_eq!((&data[0]["id"], &data[0]["review_criteria"]), (&json!("offer.pdf"), &json!(["names a price"])));
     assert!(!data[1]["review_criteria"].as_array().unwrap().is_empty(), "the definition's criteria apply");
 }
@@ -75,8 +77,14 @@ async fn a_malformed_event_is_refused_with_the_field_and_an_unknown_one_left_alo
     assert!(problem(email).await.contains("`detail.from`"));
     let unknown = event("crm", "contact_created", json!({}));
     assert_eq!(handler(&tester).handle(unknown).await.unwrap(), Handled::Ignored);
-    let gone = event("aws.s3", "Object Created", json!({"bucket": {"name": "documents"}, "object": {"key": "documents/gone"}}));
-    assert!(matches!(handler(&tester).handle(gone).await, Err(Error::Failed(failure)) if failure.kind == Kind::NotFound));
+    let gone = event(
+        "aws.s3",
+        "Object Created",
+        json!({"bucket": {"name": "documents"}, "object": {"key": "documents/gone"}}),
+    );
+    assert!(
+        matches!(handler(&tester).handle(gone).await, Err(Error::Failed(failure)) if failure.kind == Kind::NotFound)
+    );
 }
 
 #[tokio::test]
@@ -87,8 +95,12 @@ async fn a_delivery_event_settles_a_mail_of_unknown_outcome_and_the_run_goes_on(
     let run = tester.execute("email_processing", email).await.unwrap();
     assert_eq!(run.status, Status::Attention);
 
-    let delivered = event("aws.ses", "Email Delivered", json!({"eventType": "Delivery",
-        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["send_response"]}}}));
+    let delivered = event(
+        "aws.ses",
+        "Email Delivered",
+        json!({"eventType": "Delivery",
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["send_response"]}}}),
+    );
     assert_eq!(handler(&tester).handle(delivered).await.unwrap(), Handled::Settled);
 
     assert_eq!(tester.queue.take(WorkflowType::EmailProcessing).unwrap().body.run_id(), run.id);
@@ -103,8 +115,12 @@ async fn a_delivery_event_settles_a_mail_of_unknown_outcome_and_the_run_goes_on(
 #[tokio::test]
 async fn an_address_that_bounced_for_good_is_not_written_to_again() {
     let tester = WorkflowTester::new();
-    let bounced = event("aws.ses", "Email Bounced", json!({"eventType": "Bounce", "mail": {"messageId": "m"},
-        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "Gone@Example.com"}]}}));
+    let bounced = event(
+        "aws.ses",
+        "Email Bounced",
+        json!({"eventType": "Bounce", "mail": {"messageId": "m"},
+        "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "Gone@Example.com"}]}}),
+    );
     handler(&tester).handle(bounced).await.unwrap();
     let email = json!({"id": "a", "from": "gone@example.com", "content": "When do you open?"});
     let result = tester.execute_workflow("email_processing", email).await.unwrap();
@@ -119,12 +135,9 @@ fn the_captured_events_parse_as_data_of_their_workflows() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let event: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let data = match event["detail-type"].as_str().and_then(WorkflowType::of_event) {
-            Some(workflow) => Some((workflow, event["detail"].clone())),
-            None => None,
-        };
-        if let Some((workflow, data)) = data {
-            input::parse(workflow, data).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if let Some(workflow) = event["detail-type"].as_str().and_then(WorkflowType::of_event) {
+            input::parse(workflow, event["detail"].clone())
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
         read += 1;
     }

@@ -40,7 +40,10 @@ fn queues_are_named_and_timed_by_the_configuration() {
             format!("/Resources/{}DeadLetterQueue/Properties", logical_prefix(workflow)),
         );
         assert_eq!(text(&queues, &format!("{queue}/QueueName")), format!("${{StackName}}-{}", settings.queue));
-        assert_eq!(text(&queues, &format!("{dead_letters}/QueueName")), format!("${{StackName}}-{}-dlq", settings.queue));
+        assert_eq!(
+            text(&queues, &format!("{dead_letters}/QueueName")),
+            format!("${{StackName}}-{}-dlq", settings.queue)
+        );
         let visibility = number(&queues, &format!("{queue}/VisibilityTimeout"));
         assert!(visibility >= 6 * u64::from(settings.timeout), "{workflow}: visibility {visibility} s is too short");
         let receives = number(&queues, &format!("{queue}/RedrivePolicy/maxReceiveCount"));
@@ -63,7 +66,10 @@ fn consumers_are_timed_and_bounded_by_the_configuration() {
         let instances = number(&root, &format!("{source}/ScalingConfig/MaximumConcurrency"));
         assert_eq!(instances * own, u64::from(settings.concurrent_limit), "{workflow}: {instances} × {own}");
         let batch = number(&root, &format!("{source}/BatchSize"));
-        assert!(batch <= own, "{workflow}: messages beyond {own} of a batch of {batch} would wait inside the invocation");
+        assert!(
+            batch <= own,
+            "{workflow}: messages beyond {own} of a batch of {batch} would wait inside the invocation"
+        );
         assert_eq!(text(&root, &format!("{source}/FunctionResponseTypes/0")), "ReportBatchItemFailures", "{workflow}");
     }
 }
@@ -95,11 +101,10 @@ fn every_function_of_the_workspace_is_deployed_and_no_other() {
         .map(|resource| text(resource, "/Metadata/BuildProperties/Binary").to_owned())
         .collect();
     deployed.sort();
-    let mut folders: Vec<String> =
-        std::fs::read_dir(format!("{}/../../functions", env!("CARGO_MANIFEST_DIR")))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+    let mut folders: Vec<String> = std::fs::read_dir(format!("{}/../../functions", env!("CARGO_MANIFEST_DIR")))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     folders.sort();
     assert_eq!(deployed, folders);
 }

@@ -60,8 +60,7 @@ async fn a_message_from_s3_is_read_once_and_answered_in_its_thread() {
     let message = "From: Ada <ada@example.com>\r\nTo: us@ihelper.example\r\nSubject: Opening hours\r\n\
         Message-ID: <1@example.com>\r\n\r\nWhen are you open on Saturday?\r\n";
     tester.objects.put(&object, message, &[]);
-    let result =
-        tester.execute_workflow("email_processing", json!({"id": "m1", "s3": object})).await.unwrap();
+    let result = tester.execute_workflow("email_processing", json!({"id": "m1", "s3": object})).await.unwrap();
     assert_eq!(result["analysis"]["category"], "question");
     let sent = tester.mailer.sent();
     assert_eq!(sent[0].mail.to, "ada@example.com");
@@ -126,7 +125,10 @@ plan:
         result["steps"].as_array().unwrap().iter().map(|step| step["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["done", "done", "skipped", "skipped"]);
     let mail = &tester.mailer.sent()[0].mail;
-    assert_eq!((mail.to.as_str(), mail.subject.as_str(), mail.text.as_str()), ("sales@ihelper.example", "New: Lead", "ACME asks."));
+    assert_eq!(
+        (mail.to.as_str(), mail.subject.as_str(), mail.text.as_str()),
+        ("sales@ihelper.example", "New: Lead", "ACME asks.")
+    );
 
     let mut large = task;
     large["amount"] = json!(5000);

@@ -3,7 +3,7 @@
 use axum::{extract::FromRequestParts, http::request::Parts};
 use ihelper_runtime::settings::AuthMode;
 use ihelper_workflow::domain::Run;
-use lambda_http::{request::RequestContext, RequestExt as _};
+use lambda_http::{RequestExt as _, request::RequestContext};
 
 use crate::{Api, problem::Problem};
 

@@ -103,8 +103,8 @@ fn read_body(headers: &HeaderMap, body: &[u8]) -> Result<Input, Problem> {
     if !media_type.is_some_and(|media_type| media_type == "application/json" || media_type.ends_with("+json")) {
         return Err(Problem::UnsupportedMediaType);
     }
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::Malformed(format!("the body is not JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| Problem::Malformed(format!("the body is not JSON: {error}")))?;
     let Value::Object(mut fields) = value else {
         return Err(Problem::Malformed("the body is not a JSON object".to_owned()));
     };
@@ -160,7 +160,10 @@ mod tests {
     use super::*;
 
     fn preference(value: &'static str) -> Preference {
-        Preference::read(&HeaderMap::from_iter([(header::HeaderName::from_static("prefer"), HeaderValue::from_static(value))]))
+        Preference::read(&HeaderMap::from_iter([(
+            header::HeaderName::from_static("prefer"),
+            HeaderValue::from_static(value),
+        )]))
     }
 
     #[test]

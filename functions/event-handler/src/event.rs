@@ -260,7 +260,8 @@ mod tests {
         assert!(problem("crm", "x", json!({"type": "task_assigned"})).contains("`detail.data`"));
         assert!(problem("aws.s3", "Object Created", json!({"bucket": {}})).contains("`detail.bucket"));
         assert!(
-            problem("crm", "x", json!({"specversion": "1.0", "type": "task_assigned", "data": {}})).contains("CloudEvent")
+            problem("crm", "x", json!({"specversion": "1.0", "type": "task_assigned", "data": {}}))
+                .contains("CloudEvent")
         );
     }
 

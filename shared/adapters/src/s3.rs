@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
-use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput, primitives::ByteStream};
+use aws_sdk_s3::{Client, operation::get_object::GetObjectOutput};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use ihelper_workflow::{
@@ -94,7 +94,7 @@ impl fmt::Debug for S3Values {
 #[async_trait]
 impl crate::dynamodb::ValueStore for S3Values {
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
-        let request = self.client.put_object().bucket(&*self.bucket).key(key).body(ByteStream::from(bytes));
+        let request = self.client.put_object().bucket(&*self.bucket).key(key).body(bytes.into());
         request.send().await.map(drop).map_err(|error| failure("s3 put payload", &error))
     }
 

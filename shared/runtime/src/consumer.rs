@@ -6,11 +6,7 @@
 //! - A message whose consumer dies is back after one lease: its visibility timeout is kept that short, and
 //!   renewed while the message is worked on.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -165,9 +161,7 @@ impl Consumer {
 
     async fn conclude(&self, run_id: RunId, outcome: Outcome) -> Verdict {
         match outcome {
-            Outcome::Ended { run, just_now: true } if run.status == Status::Failed => {
-                self.bury(&letter_of(&run)).await
-            }
+            Outcome::Ended { run, just_now: true } if run.status == Status::Failed => self.bury(&letter_of(&run)).await,
             Outcome::Ended { .. } | Outcome::Resting(_) => Verdict::Delete,
             Outcome::Retry { after, failure } => {
                 tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = failure.message, retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");

@@ -38,8 +38,8 @@ impl Message {
             run_id: Option<String>,
             source: Option<String>,
         }
-        let value: Value = serde_json::from_str(body)
-            .map_err(|error| Invalid::one("message", format!("is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_str(body).map_err(|error| Invalid::one("message", format!("is not JSON: {error}")))?;
         if !value.is_object() {
             return Err(Invalid::one("message", "is not a JSON object"));
         }
@@ -58,7 +58,10 @@ impl Message {
                 let named: WorkflowType =
                     named.parse().map_err(|failure| Invalid::one("type", format!("{failure}")))?;
                 if named != workflow {
-                    return Err(Invalid::one("type", format!("`{named}` does not belong on the queue of `{workflow}`")));
+                    return Err(Invalid::one(
+                        "type",
+                        format!("`{named}` does not belong on the queue of `{workflow}`"),
+                    ));
                 }
                 let input = Box::new(input::parse(workflow, data)?);
                 Ok(Self::Start { input, run_id, source: wire.source })

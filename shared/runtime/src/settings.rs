@@ -183,7 +183,9 @@ mod tests {
     #[test]
     fn a_number_out_of_range_is_named() {
         let read = |name: &str| if name == "LEASE_SECONDS" { Some("0".to_owned()) } else { complete(name) };
-        assert!(Settings::read(read).unwrap_err().to_string().contains("`LEASE_SECONDS` is not a number from 1 to 900"));
+        assert!(
+            Settings::read(read).unwrap_err().to_string().contains("`LEASE_SECONDS` is not a number from 1 to 900")
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
-        document::{Content, Criterion, Review, Section},
         definition::Definition,
+        document::{Content, Criterion, Review, Section},
         email::{Draft, Email, EmailAnalysis},
         input,
         run::{Origin, Run, Trigger},

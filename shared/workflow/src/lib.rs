@@ -6,6 +6,7 @@
 //! - [`workflows`]: `email_processing`, `document_review` and `task_automation`, each read as a story.
 //! - [`embedded`]: the configuration and the definitions that are built in.
 //! - [`mail`]: MIME read into the domain, and the rules of RFC 3834.
+//! - `templates`, `markdown`: the two ways in which text from outside meets text of ours.
 //! - [`rules`]: the embedded default assistant, deterministic and without a model.
 //!
 //! Deliberately absent: AWS, HTTP and Lambda types. Nothing here reads a clock, an environment variable or
@@ -15,6 +16,8 @@ pub mod domain;
 pub mod embedded;
 pub mod engine;
 pub mod mail;
+mod markdown;
 pub mod ports;
 pub mod rules;
+mod templates;
 pub mod workflows;

@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn headings_are_sections_and_rows_stand_between_bars() {
         let html = "<html><body><p>before</p><h1>Lease &amp; Terms</h1><p>The <b>rent</b> is <a href='x'>1200</a>.</p>\
-                    <ul><li>heat<ul><li>gas</li></ul></li></ul><h2>Prices</h2><table><tr><th>Item</th><th>Price</th></tr>\
+                    <ul><li>heat<ul><li>gas</li></ul></li></ul>\
+                    <h2>Prices</h2><table><tr><th>Item</th><th>Price</th></tr>\
                     <tr><td>Rent</td><td>1,200</td></tr></table><hr></body></html>";
         let content = read(html, &Limits::default()).unwrap();
         let labels: Vec<&str> = content.sections.iter().map(|section| section.label.as_str()).collect();

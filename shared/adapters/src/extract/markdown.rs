@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn headings_begin_sections_and_code_does_not() {
-        let text = "intro\n\n# One\ntext\n```\n# not a heading\n```\nTwo\n---\nmore\n\n- a\n---\n#hash\n    # code\n## Three ##\nend";
+        let text = "intro\n\n# One\ntext\n```\n# not a heading\n```\nTwo\n---\nmore\n\n\
+                    - a\n---\n#hash\n    # code\n## Three ##\nend";
         let content = read(text, &Limits::default()).unwrap();
         let labels: Vec<&str> = content.sections.iter().map(|section| section.label.as_str()).collect();
         assert_eq!(labels, ["beginning", "One", "Two", "Three"]);

@@ -3,6 +3,10 @@
 //! A page says where to paint which glyphs; words, lines and the spaces between them are not in it. The painter's
 //! order is kept, because programs write columns one after the other; a line ends where the next text stands
 //! higher or lower, and a space is where a gap is. Text beside the page, or too small to see, is left out.
+//!
+//! Deliberately absent: a verdict on damage inside a page. The unpacker gives what it could unpack and does not say
+//! that there was more, so such a page has the text that a viewer would show of it. Layers that are switched off
+//! and text covered by pictures are read.
 
 mod font;
 mod lines;

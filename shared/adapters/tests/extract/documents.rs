@@ -130,7 +130,8 @@ pub(crate) fn xlsx(sheets: &[(&str, &str, &str)]) -> Vec<u8> {
         (
             "xl/_rels/workbook.xml.rels".to_owned(),
             format!(
-                "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">{targets}</Relationships>"
+                "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">{targets}\
+                 </Relationships>"
             ),
         ),
     ];

@@ -29,7 +29,10 @@ async fn text_in_pieces_in_forms_and_divided_words_is_put_together() {
                     0 -14 Td (ment is) Tj (\\344gst) ' ET Q /X Do";
     let mut document = pdf_of_streams(vec![Stream::new(dictionary! {}, content.to_vec())]);
     let form = document.add_object(Stream::new(
-        dictionary! { "Subtype" => "Form", "Matrix" => vec![1.into(), 0.into(), 0.into(), 1.into(), 72.into(), 600.into()] },
+        dictionary! {
+            "Subtype" => "Form",
+            "Matrix" => vec![1.into(), 0.into(), 0.into(), 1.into(), 72.into(), 600.into()],
+        },
         b"BT /F1 12 Tf (in a form) Tj ET".to_vec(),
     ));
     let tree = document.catalog().unwrap().get(b"Pages").unwrap().as_reference().unwrap();
@@ -42,17 +45,24 @@ async fn text_in_pieces_in_forms_and_divided_words_is_put_together() {
 #[tokio::test]
 async fn a_docx_has_headings_lists_tables_and_notes() {
     let body = "<w:p><w:r><w:t>Between the parties</w:t></w:r></w:p>\
-        <w:p><w:pPr><w:pStyle w:val=\"Nagwek1\"/></w:pPr><w:r><w:t>Rent &amp; </w:t></w:r><w:r><w:t>heat</w:t></w:r></w:p>\
-        <w:p><w:r><w:t xml:space=\"preserve\">The rent is </w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>SECRET</w:t></w:r>\
+        <w:p><w:pPr><w:pStyle w:val=\"Nagwek1\"/></w:pPr><w:r><w:t>Rent &amp; </w:t></w:r><w:r><w:t>heat</w:t></w:r>\
+        </w:p>\
+        <w:p><w:r><w:t xml:space=\"preserve\">The rent is </w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>SECRET</w:t>\
+        </w:r>\
         <w:r><w:t>1200&#8364;.</w:t></w:r><w:del><w:r><w:delText>SECRET</w:delText></w:r></w:del></w:p>\
-        <w:p><w:pPr><w:numPr><w:ilvl w:val=\"0\"/></w:numPr><w:rPr><w:vanish/></w:rPr></w:pPr><w:r><w:t>gas</w:t></w:r></w:p>\
-        <w:tbl><w:tr><w:tc><w:p><w:r><w:t>Item</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>Price</w:t></w:r></w:p></w:tc></w:tr>\
+        <w:p><w:pPr><w:numPr><w:ilvl w:val=\"0\"/></w:numPr><w:rPr><w:vanish/></w:rPr></w:pPr><w:r><w:t>gas</w:t>\
+        </w:r></w:p>\
+        <w:tbl><w:tr><w:tc><w:p><w:r><w:t>Item</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>Price</w:t></w:r></w:p>\
+        </w:tc></w:tr>\
         <w:tr><w:tc><w:p><w:r><w:t>Rent</w:t></w:r></w:p><w:p><w:r><w:t>monthly</w:t></w:r></w:p></w:tc>\
-        <w:tc><w:tbl><w:tr><w:tc><w:p><w:r><w:t>12</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>00</w:t></w:r></w:p></w:tc></w:tr></w:tbl></w:tc></w:tr></w:tbl>\
+        <w:tc><w:tbl><w:tr><w:tc><w:p><w:r><w:t>12</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>00</w:t></w:r></w:p>\
+        </w:tc></w:tr></w:tbl></w:tc></w:tr></w:tbl>\
         <w:p><w:r><w:t>line</w:t><w:br/><w:t>break</w:t><w:tab/><w:t>tab</w:t></w:r></w:p>\
         <w:p><w:r><w:rPr><w:rStyle w:val=\"Ukryty\"/></w:rPr><w:t>SECRET</w:t></w:r></w:p>\
-        <mc:AlternateContent><mc:Choice><w:p><w:r><w:t>box</w:t></w:r></w:p></mc:Choice><mc:Fallback><w:p><w:r><w:t>box</w:t></w:r></w:p></mc:Fallback></mc:AlternateContent>\
-        <w:p><w:pPr><w:outlineLvl w:val=\"1\"/></w:pPr><w:r><w:t>End</w:t></w:r></w:p><w:p><w:r><w:t>Signed</w:t></w:r></w:p>";
+        <mc:AlternateContent><mc:Choice><w:p><w:r><w:t>box</w:t></w:r></w:p></mc:Choice><mc:Fallback><w:p><w:r>\
+        <w:t>box</w:t></w:r></w:p></mc:Fallback></mc:AlternateContent>\
+        <w:p><w:pPr><w:outlineLvl w:val=\"1\"/></w:pPr><w:r><w:t>End</w:t></w:r></w:p><w:p><w:r><w:t>Signed</w:t>\
+        </w:r></w:p>";
     let styles = "<w:styles><w:style w:styleId=\"Nagwek\"><w:name w:val=\"heading 1\"/></w:style>\
         <w:style w:styleId=\"Nagwek1\"><w:name w:val=\"Mine\"/><w:basedOn w:val=\"Nagwek\"/></w:style>\
         <w:style w:styleId=\"Ukryty\"><w:rPr><w:vanish/></w:rPr></w:style>\
@@ -72,8 +82,10 @@ async fn a_docx_has_headings_lists_tables_and_notes() {
 
 #[tokio::test]
 async fn the_visible_sheets_of_a_workbook_are_sections() {
-    let prices = "<sheetData><row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>Item</t></is></c><c r=\"B1\" t=\"inlineStr\"><is><t>Price</t></is></c></row>\
-        <row r=\"2\"><c r=\"A2\" t=\"inlineStr\"><is><t>Rent\nmonthly</t></is></c><c r=\"B2\"><v>1200.5</v></c><c r=\"D2\" t=\"b\"><v>1</v></c></row></sheetData>";
+    let prices = "<sheetData><row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>Item</t></is></c>\
+        <c r=\"B1\" t=\"inlineStr\"><is><t>Price</t></is></c></row>\
+        <row r=\"2\"><c r=\"A2\" t=\"inlineStr\"><is><t>Rent\nmonthly</t></is></c><c r=\"B2\"><v>1200.5</v></c>\
+        <c r=\"D2\" t=\"b\"><v>1</v></c></row></sheetData>";
     let hidden = "<sheetData><row r=\"1\"><c r=\"A1\"><v>13</v></c></row></sheetData>";
     let file = xlsx(&[("Prices", "visible", prices), ("Secret", "hidden", hidden), ("Deep", "veryHidden", hidden)]);
     let content = extract("prices.xlsx", file).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod dynamodb;
 mod eventbridge;
+mod local;
 mod s3;
 mod ses;
 mod sqs;

@@ -19,12 +19,14 @@ use dynoxide::{Database, server};
 use ihelper_adapters::{
     aws::Aws,
     dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableTracking, ValueStore},
+    system::SystemEntropy,
 };
-use ihelper_workflow::domain::{Failure, Kind};
+use ihelper_workflow::{
+    domain::{Failure, Kind},
+    ports::Entropy as _,
+};
 
 use crate::wire::aws;
-
-const TABLE: &str = "ihelper";
 
 /// What both indexes show besides keys; the template says the same.
 pub(crate) const PROJECTED: [&str; 11] = [
@@ -48,6 +50,7 @@ pub(crate) struct TestTable {
     pub(crate) address: SocketAddr,
     pub(crate) payloads: Arc<MemoryValueStore>,
     client: Client,
+    name: String,
 }
 
 impl TestTable {
@@ -56,9 +59,15 @@ impl TestTable {
         let address = listener.local_addr().unwrap();
         // Ends with the test's runtime.
         tokio::spawn(server::serve_on(listener, Database::memory().unwrap()));
+        Self::at(address).await
+    }
+
+    /// A new table of the database at this address.
+    pub(crate) async fn at(address: SocketAddr) -> Self {
         let client = client(address);
-        create_table(&client).await;
-        Self { address, payloads: Arc::default(), client }
+        let name = format!("ihelper-{}", SystemEntropy.random());
+        create_table(&client, &name).await;
+        Self { address, payloads: Arc::default(), client, name }
     }
 
     pub(crate) fn journal(&self) -> TableJournal {
@@ -79,12 +88,12 @@ impl TestTable {
     }
 
     fn table(&self, aws: &Aws) -> Table {
-        Table::new(aws, TABLE, Arc::clone(&self.payloads) as Arc<dyn ValueStore>, RETENTION)
+        Table::new(aws, &self.name, Arc::clone(&self.payloads) as Arc<dyn ValueStore>, RETENTION)
     }
 
     /// Every item, as it is stored.
     pub(crate) async fn items(&self) -> Vec<Item> {
-        self.client.scan().table_name(TABLE).send().await.unwrap().items.unwrap_or_default()
+        self.client.scan().table_name(&self.name).send().await.unwrap().items.unwrap_or_default()
     }
 }
 
@@ -101,7 +110,7 @@ fn client(address: SocketAddr) -> Client {
 }
 
 /// The table as the template makes it.
-async fn create_table(client: &Client) {
+async fn create_table(client: &Client, name: &str) {
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
     let index = |name: &str, hash: &str| {
         GlobalSecondaryIndex::builder()
@@ -122,7 +131,7 @@ async fn create_table(client: &Client) {
     };
     client
         .create_table()
-        .table_name(TABLE)
+        .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
         .set_attribute_definitions(Some(["pk", "sk", "list_pk", "list_sk", "state_pk"].map(attribute).to_vec()))
         .key_schema(key("pk", KeyType::Hash))

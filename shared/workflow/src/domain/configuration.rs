@@ -120,11 +120,10 @@ impl Configuration {
     /// This returns an error that lists every mistake with its place: a syntax error, a duplicate key or an
     /// unknown field with line and column, and each value out of range with its path.
     pub fn parse(yaml: &str) -> Result<Self, Invalid> {
-        let configuration: Self =
-            serde_saphyr::from_str(yaml).map_err(|error| Invalid(vec![error.to_string()]))?;
-        configuration.validate().map_err(|report| {
-            Invalid(report.iter().map(|(path, error)| format!("{path}: {error}")).collect())
-        })?;
+        let configuration: Self = serde_saphyr::from_str(yaml).map_err(|error| Invalid(vec![error.to_string()]))?;
+        configuration
+            .validate()
+            .map_err(|report| Invalid(report.iter().map(|(path, error)| format!("{path}: {error}")).collect()))?;
         Ok(configuration)
     }
 

@@ -183,8 +183,9 @@ impl Context {
     /// This returns an error of kind `Validation` when the input is not of the type asked for: it was written
     /// by other code than this.
     pub fn input<T: DeserializeOwned>(&self) -> Result<T, Stop> {
-        serde_path_to_error::deserialize(&self.attempt.run.input)
-            .map_err(|error| Failure::validation(format!("the run's input, at `{}`: {}", error.path(), error.inner())).into())
+        serde_path_to_error::deserialize(&self.attempt.run.input).map_err(|error| {
+            Failure::validation(format!("the run's input, at `{}`: {}", error.path(), error.inner())).into()
+        })
     }
 
     /// What the assistant was asked so far, steps of earlier attempts included.

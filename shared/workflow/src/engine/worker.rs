@@ -217,13 +217,7 @@ impl Worker {
         }
     }
 
-    async fn create(
-        &self,
-        input: &Input,
-        id: RunId,
-        origin: Origin,
-        lease: Option<Lease>,
-    ) -> Result<Begun, Failure> {
+    async fn create(&self, input: &Input, id: RunId, origin: Origin, lease: Option<Lease>) -> Result<Begun, Failure> {
         let now = self.ports.clock.now();
         let run = Run {
             id,
@@ -280,10 +274,9 @@ impl Worker {
         steps: Vec<StepRecord>,
         deadline: Timestamp,
     ) -> (Result<Value, Stop>, Option<Usage>) {
-        let (Some(workflow), Ok(definition)) = (
-            self.workflows.get(&run.workflow),
-            self.definitions.version(run.workflow, run.definition_version),
-        ) else {
+        let (Some(workflow), Ok(definition)) =
+            (self.workflows.get(&run.workflow), self.definitions.version(run.workflow, run.definition_version))
+        else {
             let failure = Failure::new(
                 Kind::NotFound,
                 format!("version {} of `{}` is not part of this deployment", run.definition_version, run.workflow),
@@ -332,12 +325,7 @@ impl Worker {
         }
     }
 
-    async fn conclude(
-        &self,
-        run: Run,
-        result: Result<Value, Stop>,
-        usage: Option<Usage>,
-    ) -> Result<Outcome, Failure> {
+    async fn conclude(&self, run: Run, result: Result<Value, Stop>, usage: Option<Usage>) -> Result<Outcome, Failure> {
         // An attempt that has settled all its effects may also end a run that another one, finding its
         // intent, has meanwhile put up for attention.
         let mut closing = Closing {

@@ -22,6 +22,7 @@ mod quoting;
 mod tests;
 mod threading;
 
+pub(crate) use plain::one_line;
 pub use threading::reply_to;
 
 use std::borrow::Cow;
@@ -112,7 +113,7 @@ fn with_line_feeds(raw: &[u8]) -> Cow<'_, [u8]> {
 
 // What both ways of reading have in common.
 fn finish(email: Email, from: String, subject: &str, text: &str, fields: &Fields, own_address: &str) -> Email {
-    let from_name = email.from_name.map(|name| plain::one_line(&name, NAME_CHARACTERS)).filter(|name| !name.is_empty());
+    let from_name = email.from_name.map(|name| one_line(&name, NAME_CHARACTERS)).filter(|name| !name.is_empty());
     let no_reply_because = if address::is_valid(&from) {
         automatic::no_reply_because(fields, &from, own_address)
     } else {
@@ -121,7 +122,7 @@ fn finish(email: Email, from: String, subject: &str, text: &str, fields: &Fields
     Email {
         from,
         from_name,
-        subject: plain::one_line(&fields::decoded(subject), SUBJECT_CHARACTERS),
+        subject: one_line(&fields::decoded(subject), SUBJECT_CHARACTERS),
         text: quoting::own_words(text),
         message_id: threading::message_id(fields),
         references: threading::references(fields),

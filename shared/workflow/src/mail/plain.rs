@@ -5,7 +5,7 @@
 //! Joiners stay, for scripts and emoji need them.
 
 /// The text on one line of at most `limit` characters, spaces collapsed.
-pub(super) fn one_line(text: &str, limit: usize) -> String {
+pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::new();
     let mut characters = 0;
     for word in text.split(|character: char| character.is_whitespace() || character.is_control()) {

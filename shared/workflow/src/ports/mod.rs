@@ -20,7 +20,7 @@ pub use assistant::{Answer, Assistant};
 pub use bus::{EventBus, OutgoingEvent};
 pub use clock::{Clock, Entropy};
 pub use extractor::Extractor;
-pub use journal::{Created, Closing, Intended, Journal, Opened, Page, Recorded, RunFilter};
+pub use journal::{Closing, Created, Intended, Journal, Opened, Page, Recorded, RunFilter};
 pub use mailer::{Mailer, Receipt};
 pub use objects::{Objects, StoredObject};
 pub use queue::{DeadLetter, Queue};

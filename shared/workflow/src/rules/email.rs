@@ -21,7 +21,6 @@ use super::{
     figures::references,
     lists::List,
     phrases::{CATEGORIES, URGENCIES},
-    templates,
     text::{beginning, ending, harmless_line, language, one_line, sentences},
 };
 use crate::domain::{
@@ -29,6 +28,7 @@ use crate::domain::{
     definition::Definition,
     email::{Category, Draft, Email, EmailAnalysis, Urgency},
 };
+use crate::templates;
 
 /// A mail says what it wants in its first page or two.
 const READ_FROM_BEGINNING: usize = 20_000;
@@ -440,13 +440,18 @@ impl Scores {
         self.scores.get(&category).copied().unwrap_or_default()
     }
 
-    // Of a mail that no machine may answer: a mailing where anything says so, otherwise a machine's.
+    // Of a mail that no machine may answer: spam or a mailing where anything says so, otherwise a machine's.
     fn unanswerable(&self, reason: &str) -> Category {
         let reason = reason.to_lowercase();
-        let is_mailing =
-            ["list", "bulk", "newsletter", "mailing", "unsubscribe"].iter().any(|word| reason.contains(word));
+        let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
         let (mailing, machine) = (self.of_category(Category::Newsletter), self.of_category(Category::Machine));
-        if is_mailing || mailing > machine { Category::Newsletter } else { Category::Machine }
+        if says(&["spam", "virus"]) {
+            Category::Spam
+        } else if says(&["list", "bulk", "newsletter", "mailing", "unsubscribe"]) || mailing > machine {
+            Category::Newsletter
+        } else {
+            Category::Machine
+        }
     }
 
     fn winner(&self) -> (Category, f64, Vec<String>) {
@@ -656,6 +661,8 @@ mod tests {
         assert!(analysis.reasons[0].contains("Auto-Submitted says auto-replied"));
         email.no_reply_because = Some("it came through a mailing list (List-Id)".to_owned());
         assert_eq!(analyze(&definition(), &email).unwrap().category, Category::Newsletter);
+        email.no_reply_because = Some("the mail service takes it for spam".to_owned());
+        assert_eq!(analyze(&definition(), &email).unwrap().category, Category::Spam);
     }
 
     #[test]

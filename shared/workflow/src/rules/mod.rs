@@ -11,7 +11,6 @@
 //!
 //! - `email`, `document`, `task`, `report`, `answer`: what each method of the assistant does.
 //! - `relevance`, `dates`, `figures`, `text`: how text is read; `phrases`, `lists`: by which words.
-//! - `templates`: how text is written.
 
 mod answer;
 mod dates;
@@ -23,7 +22,6 @@ mod phrases;
 mod relevance;
 mod report;
 mod task;
-mod templates;
 mod text;
 
 use std::collections::BTreeMap;
@@ -242,7 +240,7 @@ mod tests {
         match value {
             Value::String(text) => {
                 let values = BTreeMap::from([("task".to_owned(), json!(task))]);
-                Value::String(templates::render("argument", text, &values).unwrap())
+                Value::String(crate::templates::render("argument", text, &values).unwrap())
             }
             Value::Array(items) => items.iter().map(|item| filled(item, task)).collect(),
             Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), filled(value, task))).collect(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{task, text::one_line};
 use crate::domain::task::{StepResult, StepStatus, TaskInput, TaskReport};
+use crate::markdown::escaped;
 
 const LONGEST_OUTPUT: usize = 200;
 
@@ -163,27 +164,6 @@ fn shown(value: &Value) -> String {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-// Characters that mean something in Markdown, in a table or in HTML lose their meaning.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '!' | '~' => {
-                out.push('\\');
-                out.push(character);
-            }
-            // Many viewers make a link of a bare address; a word joiner in it stops that without showing.
-            ':' if out.ends_with("http") || out.ends_with("https") => out.push_str("\u{2060}:"),
-            other if other.is_control() => out.push(' '),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

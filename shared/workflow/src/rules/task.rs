@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use super::{
     dates::{Mention, mentions},
     lists::List,
-    templates::literal,
     text::{Marker, list_item, one_line, sentences},
 };
 use crate::domain::{
     Failure,
     task::{MAX_PLAN_STEPS, Plan, PlanStep, TaskInput},
 };
+use crate::templates::literal;
 
 /// How much of a step's words goes on; with every brace escaped they stay far below the fuel of a template.
 const LONGEST_STEP: usize = 2000;
@@ -760,7 +760,7 @@ mod tests {
 
     use super::*;
     use crate::domain::Kind;
-    use crate::rules::templates::render;
+    use crate::templates::render;
 
     const TOOLS: &[(&str, &str)] = &[
         ("ask_assistant", ""),

@@ -16,6 +16,7 @@ use crate::{
         input::decode_base64,
     },
     engine::{Context, Semantics, Stop, Workflow},
+    markdown::escaped,
     ports::{Answer, Assistant, Clock, Extractor, Objects, Tracking, TrackingEntry},
 };
 
@@ -190,7 +191,7 @@ fn generate_review_report(document_id: &str, content: &Content, findings: &[Find
     }
     let mut markdown = format!(
         "# Review of {}\n\n**{}** · score {:.0} % · {} criteria · {} {} of {}\n",
-        escape_markdown(document_id),
+        escaped(document_id),
         decision_words(decision),
         score * 100.0,
         findings.len(),
@@ -212,19 +213,19 @@ fn write_finding(markdown: &mut String, finding: &Finding) {
     let _ = write!(
         markdown,
         "\n## {} {}\n\n{}{} (confidence {:.0} %). {}\n",
-        escape_markdown(&finding.criterion.id),
-        escape_markdown(&finding.criterion.text),
+        escaped(&finding.criterion.id),
+        escaped(&finding.criterion.text),
         verdict_words(finding.verdict),
         if finding.criterion.required { ", required" } else { "" },
         finding.confidence * 100.0,
-        escape_markdown(&finding.explanation),
+        escaped(&finding.explanation),
     );
     for quotation in &finding.quotations {
         let _ = write!(
             markdown,
             "\n> {}\n>\n> — {}\n",
-            escape_markdown(&quotation.text.replace('\n', " ")),
-            escape_markdown(&quotation.section)
+            escaped(&quotation.text.replace('\n', " ")),
+            escaped(&quotation.section)
         );
     }
     if finding.struck_quotations > 0 {
@@ -286,16 +287,4 @@ fn decision_words(decision: Decision) -> &'static str {
         Decision::NeedsAttention => "Needs attention",
         Decision::Rejected => "Rejected",
     }
-}
-
-/// Text from outside may not format the report: it could hide a verdict or link away.
-pub(super) fn escape_markdown(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if "\\`*_{}[]<>#|!~".contains(character) {
-            escaped.push('\\');
-        }
-        escaped.push(if character.is_control() { ' ' } else { character });
-    }
-    escaped
 }

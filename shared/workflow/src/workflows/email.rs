@@ -57,8 +57,7 @@ impl Workflow for EmailProcessing {
 
     async fn execute(&self, run: &Context) -> Result<Value, Stop> {
         let email = self.read_email(run).await?;
-        let analysis =
-            run.ask("analyze_email", || self.assistant.analyze_email(run.definition(), &email)).await?;
+        let analysis = run.ask("analyze_email", || self.assistant.analyze_email(run.definition(), &email)).await?;
 
         let mut response = None;
         let mut withheld = None;

@@ -7,7 +7,6 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::FuturesUnordered};
-use minijinja::{Environment, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -19,6 +18,7 @@ use crate::{
     },
     engine::{Context, Semantics, Stop, Workflow},
     ports::{Assistant, Clock, Tracking, TrackingEntry},
+    templates::{self, Values},
 };
 
 /// The workflow and what it works with.
@@ -35,8 +35,6 @@ pub struct TaskAutomation {
 
 // Steps of a plan that run at a time.
 const PARALLEL_STEPS: usize = 10;
-// minijinja counts roughly one unit an instruction: enough for any argument, and a loop over a loop ends.
-const TEMPLATE_FUEL: u64 = 50_000;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,7 +131,7 @@ impl TaskAutomation {
         branch: Context,
         task: &TaskInput,
         step: &PlanStep,
-        scope: Value,
+        scope: Values,
         skipped: bool,
     ) -> Result<StepResult, Stop> {
         let place = |failure: Failure| failure.in_step(&step.id);
@@ -149,7 +147,13 @@ impl TaskAutomation {
         }
         let tool = self.tools.get(&step.tool).map_err(place)?;
         let arguments = fill_arguments(step, &scope).map_err(place)?;
-        let call = &|key: String| ToolCall { run: branch.run(), definition: branch.definition(), task, arguments: &arguments, key };
+        let call = &|key: String| ToolCall {
+            run: branch.run(),
+            definition: branch.definition(),
+            task,
+            arguments: &arguments,
+            key,
+        };
         result.output = match tool.semantics() {
             None => branch.ask(&step.id, || tool.call(call(step.id.clone()))).await?,
             Some(semantics) => {
@@ -200,7 +204,10 @@ fn check_plan(plan: &Plan, tools: &Toolbox) -> Result<(), Failure> {
     for step in &plan.steps {
         tools.get(&step.tool).map_err(|failure| failure.in_step(&step.id))?;
         if let Some(unknown) = step.depends_on.iter().find(|id| !ids.contains(id.as_str())) {
-            return Err(Failure::validation(format!("step `{}` depends on `{unknown}`, which does not exist", step.id)));
+            return Err(Failure::validation(format!(
+                "step `{}` depends on `{unknown}`, which does not exist",
+                step.id
+            )));
         }
         check_templates(step).map_err(|failure| failure.in_step(&step.id))?;
     }
@@ -228,16 +235,10 @@ fn check_order(plan: &Plan) -> Result<(), Failure> {
 }
 
 fn check_templates(step: &PlanStep) -> Result<(), Failure> {
-    let environment = environment();
     if let Some(condition) = &step.when {
-        environment.compile_expression(condition).map_err(|error| template_failure("when", &error))?;
+        templates::check_expression("when", condition)?;
     }
-    for (name, value) in &step.arguments {
-        visit_texts(value, &mut |text| {
-            environment.template_from_str(text).map(drop).map_err(|error| template_failure(name, &error))
-        })?;
-    }
-    Ok(())
+    step.arguments.iter().try_for_each(|(name, value)| visit_texts(value, &mut |text| templates::check(name, text)))
 }
 
 fn visit_texts(value: &Value, visit: &mut dyn FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
@@ -250,75 +251,33 @@ fn visit_texts(value: &Value, visit: &mut dyn FnMut(&str) -> Result<(), Failure>
 }
 
 /// What conditions and arguments can speak of.
-fn scope(task: &TaskInput, results: &BTreeMap<&str, StepResult>) -> Value {
+fn scope(task: &TaskInput, results: &BTreeMap<&str, StepResult>) -> Values {
     let outputs: BTreeMap<&str, &Value> = results.iter().map(|(id, result)| (*id, &result.output)).collect();
-    json!({ "task": task, "results": outputs })
+    Values::from([("task".to_owned(), json!(task)), ("results".to_owned(), json!(outputs))])
 }
 
-fn condition_holds(step: &PlanStep, scope: &Value) -> Result<bool, Failure> {
-    let Some(condition) = &step.when else { return Ok(true) };
-    let environment = environment();
-    let value = environment
-        .compile_expression(condition)
-        .and_then(|expression| expression.eval(Serde(scope)))
-        .map_err(|error| template_failure("when", &error))?;
-    Ok(value.is_true())
+fn condition_holds(step: &PlanStep, scope: &Values) -> Result<bool, Failure> {
+    step.when.as_ref().map_or(Ok(true), |condition| templates::holds("when", condition, scope))
 }
 
-fn fill_arguments(step: &PlanStep, scope: &Value) -> Result<BTreeMap<String, Value>, Failure> {
-    let environment = environment();
-    step.arguments
-        .iter()
-        .map(|(name, value)| Ok((name.clone(), fill(&environment, name, value, scope)?)))
-        .collect()
+fn fill_arguments(step: &PlanStep, scope: &Values) -> Result<BTreeMap<String, Value>, Failure> {
+    step.arguments.iter().map(|(name, value)| Ok((name.clone(), fill(name, value, scope)?))).collect()
 }
 
-fn fill(environment: &Environment<'_>, name: &str, value: &Value, scope: &Value) -> Result<Value, Failure> {
+fn fill(name: &str, value: &Value, scope: &Values) -> Result<Value, Failure> {
     Ok(match value {
-        // A text that is one expression keeps the expression's type: a list stays a list.
-        Value::String(text) => match sole_expression(text) {
-            Some(expression) => {
-                let found = environment
-                    .compile_expression(expression)
-                    .and_then(|expression| expression.eval(Serde(scope)))
-                    .map_err(|error| template_failure(name, &error))?;
-                if found.is_undefined() {
-                    return Err(Failure::validation(format!("argument `{name}` refers to something undefined")));
-                }
-                serde_json::to_value(found)
-                    .map_err(|error| Failure::validation(format!("argument `{name}`: {error}")))?
-            }
-            None => Value::String(
-                environment.render_str(text, Serde(scope)).map_err(|error| template_failure(name, &error))?,
-            ),
-        },
+        Value::String(text) => templates::fill(name, text, scope)?,
         Value::Array(items) => {
-            Value::Array(items.iter().map(|item| fill(environment, name, item, scope)).collect::<Result<_, _>>()?)
+            Value::Array(items.iter().map(|item| fill(name, item, scope)).collect::<Result<_, _>>()?)
         }
         Value::Object(fields) => Value::Object(
             fields
                 .iter()
-                .map(|(key, field)| Ok((key.clone(), fill(environment, name, field, scope)?)))
+                .map(|(key, field)| Ok((key.clone(), fill(name, field, scope)?)))
                 .collect::<Result<_, Failure>>()?,
         ),
         other => other.clone(),
     })
-}
-
-fn sole_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
-    (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then(|| inner.trim())
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(TEMPLATE_FUEL));
-    environment
-}
-
-fn template_failure(name: &str, error: &minijinja::Error) -> Failure {
-    Failure::validation(format!("the template in `{name}`: {}", error.to_string().to_lowercase()))
 }
 
 #[cfg(test)]
@@ -335,6 +294,10 @@ mod tests {
             depends_on: depends_on.iter().map(|id| (*id).to_owned()).collect(),
             when: None,
         }
+    }
+
+    fn values(value: Value) -> Values {
+        serde_json::from_value(value).unwrap()
     }
 
     struct Echo;
@@ -377,7 +340,7 @@ mod tests {
 
     #[test]
     fn arguments_refer_to_the_task_and_to_earlier_results() {
-        let scope = json!({"task": {"id": "t"}, "results": {"a": {"list": [1, 2]}}});
+        let scope = values(json!({"task": {"id": "t"}, "results": {"a": {"list": [1, 2]}}}));
         let arguments = BTreeMap::from([
             ("typed".to_owned(), json!("{{ results.a.list }}")),
             ("text".to_owned(), json!("for {{ task.id }}")),
@@ -389,8 +352,13 @@ mod tests {
 
     #[test]
     fn an_argument_that_refers_to_nothing_is_an_error_and_a_loop_without_end_too() {
-        let scope = json!({"task": {}, "results": {}});
-        for text in ["{{ results.nothing }}", "so {{ task.nothing }}", "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"] {
+        let scope = values(json!({"task": {}, "results": {}, "big": "x".repeat(100_000)}));
+        for text in [
+            "{{ results.nothing }}",
+            "so {{ task.nothing }}",
+            "{% for a in range(9999) %}{{ big }}{% endfor %}",
+            "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+        ] {
             let arguments = BTreeMap::from([("x".to_owned(), json!(text))]);
             let failure = fill_arguments(&PlanStep { arguments, ..step("b", &[]) }, &scope).unwrap_err();
             assert!(failure.to_string().contains("`x`"), "{failure}");

@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{
-        Failure, Run, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput,
-    },
+    domain::{Failure, Run, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput},
     engine::Semantics,
+    mail,
     ports::{Answer, Assistant, Clock, EventBus, Mailer, OutgoingEvent, Queue, Tracking, TrackingEntry},
 };
 
@@ -33,6 +32,9 @@ pub trait Tool: Send + Sync {
     /// the argument.
     async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure>;
 }
+
+// Longer ones are folded or cut by mail programs in ways that nobody wants.
+const LONGEST_SUBJECT: usize = 200;
 
 /// A call of a tool.
 pub struct ToolCall<'a> {
@@ -219,7 +221,7 @@ impl Tool for SendEmail {
         })?;
         let mail = OutgoingMail {
             to: to.clone(),
-            subject: one_line(&subject),
+            subject: mail::one_line(&subject, LONGEST_SUBJECT),
             text,
             in_reply_to: None,
             references: Vec::new(),
@@ -265,8 +267,4 @@ impl Tool for StartWorkflow {
 
 fn done(value: Value) -> Answer<Value> {
     Answer { value, usage: Default::default() }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Templates rendered to plain text.
+//! Templates rendered to plain text, and expressions over the same values.
 //!
 //! Invariants: a variable that does not exist is an error and never an empty place in a mail; rendering ends,
 //! whatever the template (fuel); values are data, so template syntax inside them is never interpreted; nothing is
@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
 
 use crate::domain::Failure;
 
@@ -20,25 +20,19 @@ const RECURSION: usize = 32;
 // each of them writes.
 const LONGEST_OUTPUT: usize = 1 << 20;
 
+/// What templates and expressions speak of, by name.
+pub(crate) type Values = BTreeMap<String, serde_json::Value>;
+
 /// Renders a template, called `name` in errors, over these values.
 ///
 /// # Errors
 /// This returns an error of kind `Validation` that names the template, and the variable where one is missing, when
 /// the template has a mistake, uses what does not exist or takes too long.
-pub(super) fn render(
-    name: &str,
-    source: &str,
-    values: &BTreeMap<String, serde_json::Value>,
-) -> Result<String, Failure> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(RECURSION);
+pub(crate) fn render(name: &str, source: &str, values: &Values) -> Result<String, Failure> {
+    let environment = environment();
     let template = environment.template_from_named_str(name, source).map_err(|error| failure(name, &error, &[]))?;
-    let context: BTreeMap<String, Value> = values.iter().map(|(key, value)| (key.clone(), to_value(value))).collect();
     let mut output = Bounded { bytes: Vec::new() };
-    template.render_captured_to(Value::from(context), &mut output).map_err(|error| {
+    template.render_captured_to(context(values), &mut output).map_err(|error| {
         let mut missing: Vec<String> = template
             .undeclared_variables(false)
             .into_iter()
@@ -50,8 +44,72 @@ pub(super) fn render(
     String::from_utf8(output.bytes).map_err(|_| Failure::validation(format!("template `{name}`: output is not text")))
 }
 
+/// Fills a text. One that is a single expression, `{{ … }}`, keeps that expression's type: a list stays a list.
+///
+/// # Errors
+/// As [`render`].
+pub(crate) fn fill(name: &str, source: &str, values: &Values) -> Result<serde_json::Value, Failure> {
+    let Some(expression) = sole_expression(source) else {
+        return render(name, source, values).map(serde_json::Value::String);
+    };
+    let found = evaluate(name, expression, values)?;
+    if found.is_undefined() {
+        return Err(Failure::validation(format!("template `{name}`: uses what does not exist")));
+    }
+    serde_json::to_value(found).map_err(|_| Failure::validation(format!("template `{name}`: is not a value of JSON")))
+}
+
+/// Whether an expression is true.
+///
+/// # Errors
+/// As [`render`].
+pub(crate) fn holds(name: &str, expression: &str, values: &Values) -> Result<bool, Failure> {
+    evaluate(name, expression, values).map(|value| value.is_true())
+}
+
+/// Whether a text is a template at all.
+///
+/// # Errors
+/// This returns an error of kind `Validation` that names the template and the line of its mistake.
+pub(crate) fn check(name: &str, source: &str) -> Result<(), Failure> {
+    environment().template_from_named_str(name, source).map(drop).map_err(|error| failure(name, &error, &[]))
+}
+
+/// Whether a text is an expression at all.
+///
+/// # Errors
+/// This returns an error of kind `Validation` that names the expression.
+pub(crate) fn check_expression(name: &str, source: &str) -> Result<(), Failure> {
+    environment().compile_expression(source).map(drop).map_err(|error| failure(name, &error, &[]))
+}
+
+fn evaluate(name: &str, expression: &str, values: &Values) -> Result<Value, Failure> {
+    environment()
+        .compile_expression(expression)
+        .and_then(|expression| expression.eval(context(values)))
+        .map_err(|error| failure(name, &error, &[]))
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION);
+    environment
+}
+
+fn context(values: &Values) -> Value {
+    values.iter().map(|(key, value)| (key.clone(), to_value(value))).collect::<BTreeMap<String, Value>>().into()
+}
+
+fn sole_expression(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then(|| inner.trim())
+}
+
 /// The text as a template that renders to exactly this text, whatever syntax it holds.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -89,23 +147,7 @@ impl std::io::Write for Bounded {
 }
 
 fn to_value(value: &serde_json::Value) -> Value {
-    use serde_json::Value as Json;
-    match value {
-        Json::Null => Value::from(()),
-        Json::Bool(flag) => Value::from(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(signed), _) => Value::from(signed),
-            (None, Some(unsigned)) => Value::from(unsigned),
-            (None, None) => Value::from(number.as_f64().unwrap_or_default()),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(to_value).collect(),
-        Json::Object(fields) => {
-            let fields: BTreeMap<String, Value> =
-                fields.iter().map(|(key, value)| (key.clone(), to_value(value))).collect();
-            Value::from(fields)
-        }
-    }
+    Value::from(Serde(value))
 }
 
 // The engine's own message may quote values, which a person wrote: only its kind and place are passed on.
