@@ -15,7 +15,7 @@ use zip::ZipArchive;
 
 use super::{Limits, corrupt, expands_too_far, unsupported};
 
-/// How many entries a package may have. A workbook of a thousand sheets with drawings has some five thousand.
+/// How many entries a package may have. Room for a thousand sheets with several parts each.
 const MAX_ENTRIES: usize = 10_000;
 
 /// What a package holds.

@@ -24,18 +24,18 @@ use super::{Limits, MEBIBYTE, corrupt, encrypted, expands_too_far, text::Collect
 use font::Font;
 use lines::{Lines, Matrix, Placed};
 
-/// What one stream may unpack to while a file is loaded, in bytes. 16 MiB: streams of objects and tables of a
-/// file of thousands of pages stay under two, and every known bomb is refused at this size.
+/// What one stream may unpack to while a file is loaded, in bytes. 16 MiB: an estimate
+/// of far more than tables and streams of objects need, and the size at which `lopdf` was found to refuse bombs.
 const MAX_LOADED_STREAM_BYTES: usize = 16 * 1024 * 1024;
 
-/// What the content of one page may unpack to, in bytes. 8 MiB: a page full of letters has some 50 KiB, a large
-/// drawing a few MiB.
+/// What the content of one page may unpack to, in bytes. 8 MiB: an estimate; letters take
+/// kilobytes, and this is room for drawings.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// How deep forms may lie in forms. Programs write two or three levels; a form may contain itself.
+/// How deep forms may lie in forms. A few levels are usual, and a form may contain itself.
 const MAX_FORM_DEPTH: usize = 8;
 
-/// How many graphics states may be saved on one another. Readers of PDF allow 28 to 512.
+/// How many graphics states may be saved on one another. Drawings need a few; this only bounds memory.
 const MAX_SAVED_STATES: usize = 512;
 
 /// How deep the page tree may be climbed for what a page inherits.

@@ -29,19 +29,8 @@ use ihelper_workflow::{
 use crate::wire::aws;
 
 /// What both indexes show besides keys; the template says the same.
-pub(crate) const PROJECTED: [&str; 11] = [
-    "type",
-    "status",
-    "data_id",
-    "definition_version",
-    "failed_attempts",
-    "trigger",
-    "created_at",
-    "updated_at",
-    "finished_at",
-    "error_kind",
-    "caller",
-];
+pub(crate) const PROJECTED: [&str; 9] =
+    ["type", "status", "data_id", "failed_attempts", "trigger", "error_kind", "created_at", "finished_at", "caller"];
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 

@@ -18,10 +18,6 @@ pub struct Configuration {
     #[serde(default)]
     #[garde(skip)]
     pub assistant: AssistantSettings,
-    /// The result cache.
-    #[serde(default)]
-    #[garde(dive)]
-    pub cache: CacheSettings,
 }
 
 #[derive(Clone, Debug, Deserialize, Validate)]
@@ -90,21 +86,6 @@ pub enum AssistantKind {
     Rules,
 }
 
-/// The result cache.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
-pub struct CacheSettings {
-    /// How long a result is kept, in seconds: 0 (not at all) to 2,592,000 (30 days); 3600 unless configured.
-    #[garde(range(max = 2_592_000))]
-    pub expire: u32,
-}
-
-impl Default for CacheSettings {
-    fn default() -> Self {
-        Self { expire: 3600 }
-    }
-}
-
 fn queue_name(name: &str, _context: &()) -> garde::Result {
     if name.chars().all(|character| character.is_ascii_alphanumeric() || "_-".contains(character)) {
         Ok(())
@@ -146,3 +127,35 @@ impl Configuration {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("workflow_config.yaml is not valid:\n  {}", .0.join("\n  "))]
 pub struct Invalid(Vec<String>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = include_str!("../../../../infra/workflow_config.yaml");
+
+    fn problem(yaml: &str) -> String {
+        Configuration::parse(yaml).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_value_out_of_range_is_listed_at_once() {
+        let shown = problem(&VALID.replace("timeout: 300", "timeout: 901").replace("delay: 120", "delay: 43201"));
+        assert!(shown.contains("workflows.email_processing.timeout"), "{shown}");
+        assert!(shown.contains("workflows.task_automation.timeout"), "{shown}");
+        assert!(shown.contains("workflows.document_review.retry.delay"), "{shown}");
+    }
+
+    #[test]
+    fn a_duplicate_or_unknown_key_is_named_with_its_line() {
+        let twice = VALID.replace("queue: email_queue", "queue: email_queue\n    queue: other_queue");
+        assert!(problem(&twice).contains("line"), "{}", problem(&twice));
+        let unknown = problem(&VALID.replace("concurrent_limit: 5", "concurent_limit: 5"));
+        assert!(unknown.contains("concurent_limit") && unknown.contains("line"), "{unknown}");
+    }
+
+    #[test]
+    fn a_queue_name_that_sqs_refuses_is_refused() {
+        assert!(problem(&VALID.replace("email_queue", "email queue")).contains("workflows.email_processing.queue"));
+    }
+}

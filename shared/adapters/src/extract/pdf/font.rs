@@ -5,7 +5,8 @@ use lopdf::{Dictionary, Document, Encoding, Object};
 
 use super::table::Table;
 
-/// What a font's table may unpack to, in bytes. 2 MiB: a table of all Chinese characters has half of that.
+/// What a font's table may unpack to, in bytes. 2 MiB: room for 65,536 codes, the
+/// most that two bytes can name, at some thirty bytes a line.
 const MAX_TABLE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A font of a document.
