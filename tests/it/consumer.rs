@@ -10,10 +10,13 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use ihelper_runtime::consumer::{Consumer, Visibility};
 use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
-    domain::{Failure, Kind, RunId, Status, WorkflowType},
-    ports::{Clock as _, Mailer},
+    domain::{
+        Failure, Kind, RunId, Status, WorkflowType,
+        run::{Origin, Trigger},
+    },
+    engine::Deadline,
+    ports::Clock as _,
 };
-use jiff::Timestamp;
 use serde_json::json;
 
 #[derive(Default)]
@@ -74,10 +77,10 @@ fn batch(bodies: &[&str]) -> SqsEvent {
 impl Bench {
     async fn handle(&self, bodies: &[&str]) -> Vec<String> {
         let deadline = self.tester.clock.now().checked_add(Duration::from_secs(290)).unwrap();
-        self.handle_until(bodies, deadline).await
+        self.handle_until(bodies, Deadline::at(deadline)).await
     }
 
-    async fn handle_until(&self, bodies: &[&str], deadline: Timestamp) -> Vec<String> {
+    async fn handle_until(&self, bodies: &[&str], deadline: Deadline) -> Vec<String> {
         let response = self.consumer.handle(batch(bodies), deadline).await;
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
@@ -122,6 +125,13 @@ async fn a_failed_attempt_comes_back_after_the_workflows_delay_and_then_succeeds
     let run = &bench.tester.journal.runs()[0];
     assert_eq!((run.status, run.failed_attempts), (Status::Queued, 1));
 
+    // A message that comes before the run is due is put off, not worked on.
+    assert!(bench.handle(&[&body]).await.is_empty());
+    assert_eq!(bench.tester.mailer.sent().len(), 0);
+    let put_off = &bench.tester.queue.messages(WorkflowType::EmailProcessing)[0];
+    assert!(put_off.delay >= Duration::from_secs(45));
+
+    bench.tester.clock.advance(bench.changes.last_of("r0").unwrap());
     assert!(bench.handle(&[&body]).await.is_empty());
     assert_eq!(bench.tester.journal.runs()[0].status, Status::Succeeded);
     assert_eq!(bench.tester.mailer.sent().len(), 1);
@@ -135,6 +145,7 @@ async fn a_run_that_keeps_failing_becomes_one_dead_letter_with_its_reason() {
     for _ in 0..3 {
         bench.tester.mailer.fail_next(Failure::new(Kind::Connection, "no route to the mail service"));
         bench.handle(&[&body]).await;
+        bench.tester.clock.advance(Duration::from_secs(43_200));
     }
     let letters = bench.tester.queue.dead_letters(WorkflowType::EmailProcessing);
     assert_eq!(letters.len(), 1);
@@ -147,7 +158,7 @@ async fn a_run_that_keeps_failing_becomes_one_dead_letter_with_its_reason() {
 #[tokio::test]
 async fn a_run_out_of_time_is_passed_on_and_its_message_is_not_counted_as_failed() {
     let bench = bench(WorkflowType::EmailProcessing);
-    let failed = bench.handle_until(&[&email("a")], bench.tester.clock.now()).await;
+    let failed = bench.handle_until(&[&email("a")], Deadline::at(bench.tester.clock.now())).await;
     assert!(failed.is_empty());
     let passed_on = bench.tester.queue.take(WorkflowType::EmailProcessing).unwrap();
     assert!(bench.handle(&[&passed_on.body.to_json()]).await.is_empty());
@@ -163,11 +174,7 @@ async fn a_message_for_a_run_in_other_hands_waits_until_the_lease_is_over() {
     )
     .unwrap();
     let id: RunId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
-    let origin = ihelper_workflow::domain::run::Origin {
-        trigger: ihelper_workflow::domain::run::Trigger::Api,
-        id: id.to_string(),
-        caller: "alice".to_owned(),
-    };
+    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "user:alice".to_owned() };
     bench.tester.worker().begin_leased(&input, id, origin).await.unwrap();
     let message = json!({"run_id": id}).to_string();
 
@@ -179,6 +186,35 @@ async fn a_message_for_a_run_in_other_hands_waits_until_the_lease_is_over() {
     bench.tester.clock.advance(waiting[0].delay);
     bench.handle(&[&message]).await;
     assert_eq!(bench.tester.journal.runs()[0].status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn a_message_on_the_wrong_queue_leaves_its_run_alone() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let data = json!({"id": "t", "description": "Tidy up."});
+    let input = ihelper_workflow::domain::input::parse(WorkflowType::TaskAutomation, data).unwrap();
+    let id: RunId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "user:alice".to_owned() };
+    bench.tester.worker().begin(&input, id, origin).await.unwrap();
+    let mut email_only = bench;
+    email_only.consumer.worker = email_only.tester.worker_for(WorkflowType::EmailProcessing);
+
+    email_only.handle(&[&json!({"run_id": id}).to_string()]).await;
+    let letters = email_only.tester.queue.dead_letters(WorkflowType::EmailProcessing);
+    assert!(letters[0].reason.contains("`task_automation`"), "{}", letters[0].reason);
+    assert_eq!(email_only.tester.journal.runs()[0].status, Status::Queued);
+}
+
+#[tokio::test]
+async fn a_source_that_no_function_of_ours_writes_is_refused() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    for source in ["alice", "user:alice", "run:x", "event:", &format!("event:{}", "x".repeat(600))] {
+        let mut message: serde_json::Value = serde_json::from_str(&email("a")).unwrap();
+        message["source"] = json!(source);
+        bench.handle(&[&message.to_string()]).await;
+    }
+    assert_eq!(bench.tester.queue.dead_letters(WorkflowType::EmailProcessing).len(), 5);
+    assert!(bench.tester.journal.runs().is_empty());
 }
 
 #[tokio::test]
@@ -199,5 +235,4 @@ async fn while_messages_are_worked_on_they_stay_invisible_for_little_more_than_a
         .handle(&[&json!({"type": "task_automation", "data": {"id": "t", "description": "Tidy up."}}).to_string()])
         .await;
     assert_eq!(bench.changes.last_of("r0"), Some(Duration::from_secs(61)));
-    let _: &dyn Mailer = &bench.tester.mailer;
 }

@@ -7,7 +7,8 @@ use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
     domain::{Failure, Kind, Status, WorkflowType, document::ObjectRef, input},
     embedded,
-    engine::Outcome,
+    engine::{Begun, Deadline, Outcome},
+    ports::{Clock as _, Closing, Journal as _},
 };
 use serde_json::{Value, json};
 
@@ -99,17 +100,51 @@ async fn a_delivery_event_settles_a_mail_of_unknown_outcome_and_the_run_goes_on(
         "aws.ses",
         "Email Delivered",
         json!({"eventType": "Delivery",
-        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["send_response"]}}}),
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00003"]}}}),
     );
     assert_eq!(handler(&tester).handle(delivered).await.unwrap(), Handled::Settled);
 
     assert_eq!(tester.queue.take(WorkflowType::EmailProcessing).unwrap().body.run_id(), run.id);
-    let deadline = "2026-12-01T00:00:00Z".parse().unwrap();
+    let deadline = Deadline::at("2026-12-01T00:00:00Z".parse().unwrap());
     match tester.worker().resume(run.id, deadline).await.unwrap() {
         Outcome::Ended { run, .. } => assert_eq!(run.status, Status::Succeeded),
         other => panic!("{other:?}"),
     }
     assert_eq!(tester.mailer.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_delivery_event_that_comes_before_the_run_needs_attention_is_not_lost() {
+    let tester = WorkflowTester::new();
+    let email = json!({"id": "a", "from": "a@example.com", "content": "When do you open?"});
+    let run = tester.execute("email_processing", email.clone()).await.unwrap();
+    // The same journal as a worker leaves it that died right after it had sent the mail.
+    tester.journal.forget(run.id);
+    let input = input::parse(WorkflowType::EmailProcessing, email).unwrap();
+    let begun = tester.worker().begin_leased(&input, run.id, run.origin.clone()).await.unwrap();
+    assert!(matches!(begun, Begun::New(_)));
+    tester.mailer.lose_next_answer(Failure::new(Kind::Timeout, "no answer").with_unknown_outcome());
+    let deadline = Deadline::at("2026-12-01T00:00:00Z".parse().unwrap());
+    let sent_before = tester.mailer.sent().len();
+    let died = tester.worker().work_on(begun, deadline).await.unwrap();
+    assert!(matches!(died, Outcome::Resting(_)));
+    // Back to where the worker died: running, with the intent open.
+    let running = Closing::new([Status::Attention], Status::Running);
+    tester.journal.close(run.id, &running, tester.clock.now()).await.unwrap();
+
+    let delivered = event(
+        "aws.ses",
+        "Email Delivered",
+        json!({"eventType": "Delivery",
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00003"]}}}),
+    );
+    handler(&tester).handle(delivered).await.unwrap();
+
+    match tester.worker().resume(run.id, deadline).await.unwrap() {
+        Outcome::Ended { run, .. } => assert_eq!(run.status, Status::Succeeded),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(tester.mailer.sent().len(), sent_before + 1);
 }
 
 #[tokio::test]

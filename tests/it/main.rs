@@ -2,6 +2,7 @@
 
 mod api;
 mod consumer;
+mod engine;
 mod events;
 mod golden;
 mod template;

@@ -47,6 +47,10 @@ pub const MAX_BODY_BYTES: usize = 5 * 1024 * 1024;
 /// the rest is for handing over.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(24);
 
+/// How long after a call began an effect may be begun: what remains of the function's 29 s suffices to do it and
+/// to write down that it was done.
+pub const LAST_EFFECT: Duration = Duration::from_secs(14);
+
 /// The routes.
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()

@@ -14,6 +14,8 @@ pub enum Problem {
     Malformed(String),
     /// 401: no token was checked.
     Unauthenticated,
+    /// 403: the caller may not do this.
+    Forbidden(&'static str),
     /// 404: no such run, or not the caller's.
     NotFound(String),
     /// 405: the path has no such method.
@@ -56,6 +58,7 @@ impl Problem {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid token is needed"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path has no such method")
@@ -113,6 +116,7 @@ impl IntoResponse for Problem {
         };
         match &self {
             Self::Malformed(detail) | Self::NotFound(detail) => body.detail = Some(detail.clone()),
+            Self::Forbidden(detail) => body.detail = Some((*detail).to_owned()),
             Self::TooLarge(limit) => body.detail = Some(format!("the limit is {limit} bytes")),
             Self::Invalid(violations) => {
                 body.detail = violations.first().map(|first| format!("`{}`: {}", first.field, first.problem));

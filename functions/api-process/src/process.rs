@@ -15,11 +15,11 @@ use ihelper_workflow::{
         input::{self, Input, Invalid},
         run::{Origin, Trigger},
     },
-    engine::{Begun, Outcome},
+    engine::{Begun, Deadline, Outcome},
 };
 use serde_json::{Value, json};
 
-use crate::{Api, LONGEST_WAIT, MAX_BODY_BYTES, Principal, Problem};
+use crate::{Api, LAST_EFFECT, LONGEST_WAIT, MAX_BODY_BYTES, Principal, Problem};
 
 // The insurance message comes a little after the lease, so that it finds it over.
 const INSURANCE_MARGIN: Duration = Duration::from_secs(1);
@@ -34,12 +34,19 @@ pub(crate) async fn process(
 ) -> Result<Response, Problem> {
     let body = body.map_err(|_| Problem::TooLarge(MAX_BODY_BYTES))?;
     let input = read_body(&headers, &body)?;
+    if !principal.is_operator() && input.refers_to_an_object() {
+        return Err(Problem::Forbidden("only operators start runs on stored objects; send the content itself"));
+    }
     let now = api.clock.now();
     let id = RunId::new(now, api.entropy.random());
-    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: principal.subject };
+    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: principal.caller() };
     let preference = Preference::read(&headers);
 
     if preference.respond_async && preference.wait.is_none() {
+        // The message before the run: were it the other way round, a run could wait for ever for a message that
+        // was never sent. A message that finds no run yet is the insurance message's case.
+        let insured_after = INSURANCE_MARGIN;
+        api.queue.resume(input.workflow(), id, insured_after).await?;
         api.worker.begin(&input, id, origin).await?;
         api.queue.resume(input.workflow(), id, Duration::ZERO).await?;
         return Ok(accepted(id, Status::Queued));
@@ -53,10 +60,14 @@ pub(crate) async fn process(
     );
     let begun = begun?;
     if insured.is_err() {
-        tracing::warn!(run.id = %id, "the run goes on without an insurance message");
+        // Once more before the first step: without it the run would hang on this process.
+        api.queue.resume(input.workflow(), id, insured_after).await?;
     }
-    let wait = preference.wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT);
-    let deadline = now.saturating_add(wait).unwrap_or(now);
+    let after = |wait| now.saturating_add(wait).unwrap_or(now);
+    let deadline = Deadline {
+        work: after(preference.wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)),
+        effects: after(LAST_EFFECT),
+    };
     work(&api, input.workflow(), id, begun, deadline).await
 }
 
@@ -65,7 +76,7 @@ async fn work(
     workflow: WorkflowType,
     id: RunId,
     begun: Begun,
-    deadline: jiff::Timestamp,
+    deadline: Deadline,
 ) -> Result<Response, Problem> {
     match api.worker.work_on(begun, deadline).await? {
         Outcome::Ended { run, .. } => match run.status {

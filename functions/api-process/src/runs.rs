@@ -33,7 +33,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let mut filter = read_filter(query.as_deref().unwrap_or_default())?;
     if !principal.is_operator() {
-        filter.caller = Some(principal.subject);
+        filter.caller = Some(principal.caller());
     }
     let page = api.journal.list(&filter).await?;
     Ok(Json(Runs { runs: page.runs, cursor: page.next }).into_response())

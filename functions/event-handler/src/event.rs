@@ -1,6 +1,10 @@
 //! What an event means, told from the event alone.
 
-use ihelper_workflow::domain::{RunId, WorkflowType, document::ObjectRef, input::Invalid};
+use ihelper_workflow::domain::{
+    RunId, WorkflowType,
+    document::ObjectRef,
+    input::{self, Invalid},
+};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,8 +59,8 @@ pub struct MailEvent {
     pub fate: MailFate,
     /// The run that sent it, from its tags.
     pub run: Option<RunId>,
-    /// The step that sent it, from its tags.
-    pub step: Option<String>,
+    /// The position of the step that sent it, from its tags, in which a dot is an underscore.
+    pub position: Option<String>,
     /// The mail service's id for the message.
     pub message_id: String,
     /// The addresses that must not be written to again.
@@ -71,6 +75,11 @@ pub enum MailFate {
     /// It did not: rejected before it was sent.
     NotSent,
 }
+
+// They are kept with the run.
+const LONGEST_ORIGIN: usize = 400;
+// Runs are told apart by time; one from the future would stand before all others for good.
+const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Tells what an event means.
 ///
@@ -141,7 +150,14 @@ fn start(envelope: &Envelope) -> Result<Meaning, Invalid> {
     let (Some(source), Some(id)) = (typed.source, typed.id) else {
         return Err(Invalid::one("detail", "is a CloudEvent without `source` or `id`"));
     };
-    let run = RunId::derived(typed.time.unwrap_or(envelope.time), &["cloudevent", &source, &id]);
+    if source.len() + id.len() > LONGEST_ORIGIN {
+        return Err(Invalid::one("detail", "is a CloudEvent whose `source` and `id` are longer than 400 bytes"));
+    }
+    let time = typed.time.unwrap_or(envelope.time);
+    if time > envelope.time.saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX) {
+        return Err(Invalid::one("detail.time", "lies more than five minutes in the future"));
+    }
+    let run = RunId::derived(time, &["cloudevent", &source, &id]);
     Ok(Meaning::Start { workflow, data, origin: format!("{source}/{id}"), run })
 }
 
@@ -203,7 +219,7 @@ fn mail_event(value: &Value) -> Result<Meaning, Invalid> {
     Ok(Meaning::Mail(MailEvent {
         fate,
         run: tag("run_id").and_then(|id| id.parse().ok()),
-        step: tag("step"),
+        position: tag("step"),
         unreachable: unreachable.collect(),
         message_id: mail.message_id,
     }))
@@ -213,7 +229,7 @@ fn detail<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T, Invalid> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "detail".to_owned() } else { format!("detail.{path}") };
-        Invalid::one(field, error.inner().to_string())
+        Invalid::one(field, input::problem(error.inner()))
     })
 }
 

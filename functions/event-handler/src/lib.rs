@@ -12,9 +12,10 @@ use ihelper_workflow::{
         Failure, Kind, RunId, Status, WorkflowType,
         document::{CriterionInput, ObjectRef},
         input::{self, Invalid},
-        run::StepState,
+        run::{StepRecord, StepState},
     },
-    ports::{AnswerLedger, Clock, Closing, Journal, Objects, Queue},
+    mail,
+    ports::{AnswerLedger, Clock, Closing, Journal, Objects, Queue, Receipt},
 };
 use serde_json::{Value, json};
 
@@ -79,7 +80,7 @@ impl EventHandler {
     /// queue.
     pub async fn handle(&self, event: Value) -> Result<Handled, Error> {
         let envelope: Envelope = serde_path_to_error::deserialize(event)
-            .map_err(|error| Invalid::one(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| Invalid::one(error.path().to_string(), input::problem(error.inner())))?;
         match event::read(&envelope)? {
             Meaning::Start { workflow, data, origin, run } => self.start(workflow, data, &origin, run, "detail").await,
             Meaning::Object { object, run } => self.object_arrived(&object, run).await,
@@ -111,12 +112,16 @@ impl EventHandler {
 
     async fn object_arrived(&self, object: &ObjectRef, run: RunId) -> Result<Handled, Error> {
         let origin = format!("s3/{}", object.bucket);
-        let id = object.file_name();
-        if object.bucket == self.mail_bucket && object.key.starts_with("mail/") && !id.is_empty() {
+        let below = |prefix| object.key.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(id_of);
+        if object.bucket == self.mail_bucket
+            && let Some(id) = below("mail/")
+        {
             let data = json!({ "id": id, "s3": object });
             return self.start(WorkflowType::EmailProcessing, data, &origin, run, "object").await;
         }
-        if object.bucket == self.document_bucket && object.key.starts_with("documents/") && !id.is_empty() {
+        if object.bucket == self.document_bucket
+            && let Some(id) = below("documents/")
+        {
             let criteria = self.criteria_of(object).await?;
             let data = json!({ "id": id, "file": object, "review_criteria": criteria });
             return self.start(WorkflowType::DocumentReview, data, &origin, run, "object").await;
@@ -128,7 +133,8 @@ impl EventHandler {
     async fn criteria_of(&self, object: &ObjectRef) -> Result<Value, Error> {
         let stored = self.objects.head(object).await?;
         match stored.metadata.get(CRITERIA_METADATA) {
-            Some(text) => serde_json::from_str(text).map_err(|error| {
+            // S3 gives metadata beyond ASCII back in the encoded words of RFC 2047.
+            Some(text) => serde_json::from_str(&mail::decoded_words(text)).map_err(|error| {
                 Invalid::one(format!("metadata `{CRITERIA_METADATA}`"), format!("is not a JSON array: {error}")).into()
             }),
             None => Ok(json!(self.review_criteria)),
@@ -139,47 +145,46 @@ impl EventHandler {
         for address in &mail.unreachable {
             self.answers.suppress(address, self.clock.now()).await?;
         }
-        if let (Some(run), Some(step)) = (mail.run, &mail.step) {
-            self.settle(run, step, mail).await?;
+        if let (Some(run), Some(position)) = (mail.run, &mail.position) {
+            self.settle(run, position, mail).await?;
         }
         Ok(Handled::Settled)
     }
 
-    /// A run that does not know whether its mail went out learns it here, and goes on.
-    async fn settle(&self, id: RunId, step: &str, mail: &MailEvent) -> Result<(), Failure> {
+    /// Settles the intent of the mail, whatever became of the worker that wrote it; a run that waits for just
+    /// that goes on.
+    async fn settle(&self, id: RunId, position: &str, mail: &MailEvent) -> Result<(), Failure> {
         let Some((run, steps)) = self.journal.find(id).await? else { return Ok(()) };
-        match run.status {
-            Status::Attention => {}
-            // This event came before and broke off between the last two lines below. One message too many
-            // does no harm, one too few would.
-            Status::Queued => return self.queue.resume(run.workflow, id, Duration::ZERO).await,
-            // While the run is worked on, the worker that sent the mail hears of its fate first-hand.
-            _ => return Ok(()),
+        if run.status.is_final() {
+            return Ok(());
         }
-        let intent = steps.into_iter().find(|entry| entry.name == step && entry.state == StepState::Intended);
-        let Some(mut entry) = intent else { return Ok(()) };
-        match mail.fate {
-            MailFate::WentOut => {
-                entry.state = StepState::Done;
-                entry.output = json!({ "message_id": mail.message_id });
+        let of_mail = |entry: &StepRecord| entry.position.replace('.', "_") == position;
+        if let Some(mut entry) = steps.into_iter().find(|entry| of_mail(entry) && entry.state == StepState::Intended) {
+            match mail.fate {
+                MailFate::WentOut => {
+                    entry.state = StepState::Done;
+                    entry.output = json!(Receipt { message_id: mail.message_id.clone() });
+                }
+                MailFate::NotSent => entry.state = StepState::Released,
             }
-            MailFate::NotSent => entry.state = StepState::Released,
+            self.journal.settle(id, &entry).await?;
         }
-        self.journal.settle(id, &entry).await?;
-        let closing = Closing {
-            from: vec![Status::Attention],
-            status: Status::Queued,
-            result: None,
-            error: None,
-            counts_as_failed: false,
-            usage: None,
-        };
-        if self.journal.close(id, &closing, self.clock.now()).await? {
+        let closing = Closing::new([Status::Attention], Status::Queued);
+        let goes_on = self.journal.close(id, &closing, self.clock.now()).await?;
+        // A run that is queued already: this event came before and broke off here. One message too many does no
+        // harm, one too few would.
+        if goes_on || run.status == Status::Queued {
             self.queue.resume(run.workflow, id, Duration::ZERO).await?;
             tracing::info!(run.id = %id, "a delivery event settled the run's mail");
         }
         Ok(())
     }
+}
+
+/// An object's id inside its data: its key below the prefix, so that two folders may hold one name.
+fn id_of(key: &str) -> String {
+    // What a run's data takes as an id.
+    if key.len() <= 256 { key.to_owned() } else { RunId::derived(jiff::Timestamp::UNIX_EPOCH, &[key]).to_string() }
 }
 
 /// Violations speak of `data`; here the data is a part of the event.

@@ -100,7 +100,8 @@ impl crate::dynamodb::ValueStore for S3Values {
 
     async fn get(&self, key: &str, limit: u64) -> Result<Vec<u8>, Failure> {
         let answer = self.client.get_object().bucket(&*self.bucket).key(key).send().await;
-        bounded(answer.map_err(|error| missing_or("s3 get payload", &error))?, limit).await
+        // A payload that is gone is a fault of the store, never the absence of the run that refers to it.
+        bounded(answer.map_err(|error| failure("s3 get payload", &error))?, limit).await
     }
 }
 

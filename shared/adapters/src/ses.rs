@@ -84,7 +84,7 @@ impl fmt::Debug for SesMailer {
 
 #[async_trait]
 impl Mailer for SesMailer {
-    async fn send(&self, run: RunId, step: &str, mail: &OutgoingMail) -> Result<Receipt, Failure> {
+    async fn send(&self, run: RunId, position: &str, mail: &OutgoingMail) -> Result<Receipt, Failure> {
         if !is_address(&mail.to) {
             return Err(Failure::validation("the recipient's address cannot be written to"));
         }
@@ -98,7 +98,7 @@ impl Mailer for SesMailer {
             .content(EmailContent::builder().raw(raw).build())
             .set_configuration_set_name(self.configuration_set.as_deref().map(str::to_owned))
             .email_tags(tag("run_id", &run.to_string())?)
-            .email_tags(tag("step", step)?)
+            .email_tags(tag("step", position)?)
             .send()
             .await
             .map_err(|error| refined(failure(CALL, &error), &error))?;

@@ -16,13 +16,16 @@ use ihelper_workflow::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
         run::{Origin, Trigger},
     },
-    engine::{Outcome, Worker},
+    engine::{Deadline, Outcome, Worker},
     ports::{Clock, DeadLetter, Queue},
 };
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
-use crate::{deployment::Deployment, message::Message};
+use crate::{
+    deployment::Deployment,
+    message::{Message, Source},
+};
 
 /// When messages in hand come back to the queue.
 #[async_trait]
@@ -47,8 +50,8 @@ pub struct Consumer {
     pub concurrency: usize,
 }
 
-// What is left at the end of an invocation to hand over what is not done: two writes to the journal and one
-// message, each with its retries.
+// What is left at the end of an invocation to hand over what is not done: a write to the journal and a message
+// take milliseconds, and once in a while a retry of some seconds.
 const HAND_OVER_TIME: Duration = Duration::from_secs(10);
 // How much longer than a lease a message stays invisible, so that who receives it again finds the lease over.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(1);
@@ -70,25 +73,22 @@ pub async fn run(workflow: WorkflowType) -> Result<(), Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let consumer = Arc::clone(&consumer);
         async move {
-            let deadline = deadline(event.context.deadline, HAND_OVER_TIME);
+            let deadline = deadline(event.context.deadline);
             Ok::<_, Error>(consumer.handle(event.payload, deadline).await)
         }
     }))
     .await
 }
 
-/// When work has to be handed over: `margin` before an invocation's end, given in milliseconds since 1970.
-pub fn deadline(invocation_end_ms: u64, margin: Duration) -> Timestamp {
-    i64::try_from(invocation_end_ms)
-        .ok()
-        .and_then(|end| Timestamp::from_millisecond(end).ok())
-        .and_then(|end| end.checked_sub(margin).ok())
-        .unwrap_or(Timestamp::MAX)
+/// When work has to be handed over: ten seconds before an invocation's end, given in milliseconds since 1970.
+pub fn deadline(invocation_end_ms: u64) -> Deadline {
+    let end = i64::try_from(invocation_end_ms).ok().and_then(|end| Timestamp::from_millisecond(end).ok());
+    Deadline::at(end.and_then(|end| end.checked_sub(HAND_OVER_TIME).ok()).unwrap_or(Timestamp::MAX))
 }
 
 impl Consumer {
     /// Works through a batch. The answer lists the messages that are to come back.
-    pub async fn handle(&self, batch: SqsEvent, deadline: Timestamp) -> SqsBatchResponse {
+    pub async fn handle(&self, batch: SqsEvent, deadline: Deadline) -> SqsBatchResponse {
         let in_hand = InHand::new(batch.records.iter().filter_map(|message| message.receipt_handle.clone()));
         let work = stream::iter(batch.records)
             .map(|message| self.settle(message, deadline, &in_hand))
@@ -106,27 +106,24 @@ impl Consumer {
     }
 
     /// Works on one message; gives its id when it is to come back.
-    async fn settle(&self, message: SqsMessage, deadline: Timestamp, in_hand: &InHand) -> Option<String> {
+    async fn settle(&self, message: SqsMessage, deadline: Deadline, in_hand: &InHand) -> Option<String> {
         let message_id = message.message_id.clone().unwrap_or_default();
         let verdict = self.work_on(&message, deadline).await;
+        // What is done Lambda deletes with the whole batch; until then it stays invisible with its neighbours.
+        let Verdict::Return { after } = verdict else { return None };
         let receipt = message.receipt_handle.unwrap_or_default();
         // From here on the message's visibility is nobody else's to change.
         let _quiet = in_hand.put_down(&receipt).await;
-        match verdict {
-            Verdict::Delete => None,
-            Verdict::Return { after } => {
-                if let Some(after) = after
-                    && let Err(failure) = self.visibility.change(&[receipt], after).await
-                {
-                    // It comes back all the same, only at another time.
-                    tracing::warn!(error.kind = %failure.kind, message.id = message_id, "the message could not be delayed");
-                }
-                Some(message_id)
-            }
+        if let Some(after) = after
+            && let Err(failure) = self.visibility.change(&[receipt], after).await
+        {
+            // It comes back all the same, only at another time.
+            tracing::warn!(error.kind = %failure.kind, message.id = message_id, "the message could not be delayed");
         }
+        Some(message_id)
     }
 
-    async fn work_on(&self, message: &SqsMessage, deadline: Timestamp) -> Verdict {
+    async fn work_on(&self, message: &SqsMessage, deadline: Deadline) -> Verdict {
         let body = message.body.as_deref().unwrap_or_default();
         let outcome = match Message::parse(self.workflow, body) {
             Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
@@ -147,6 +144,11 @@ impl Consumer {
         };
         match outcome {
             Ok((run, outcome)) => self.conclude(run, outcome).await,
+            Err(failure) if failure.kind == Kind::Validation => {
+                let letter =
+                    DeadLetter { body: body.to_owned(), reason: failure.message, kind: failure.kind, run: None };
+                self.bury(&letter).await
+            }
             Err(failure) if failure.kind == Kind::NotFound => {
                 // An insurance message of a call that broke off before its run was written.
                 tracing::warn!(error.message = failure.message, "a message names a run that does not exist");
@@ -161,11 +163,17 @@ impl Consumer {
 
     async fn conclude(&self, run_id: RunId, outcome: Outcome) -> Verdict {
         match outcome {
-            Outcome::Ended { run, just_now: true } if run.status == Status::Failed => self.bury(&letter_of(&run)).await,
+            // Also when it had ended before: the attempt that ended it may have died before it wrote the letter.
+            // A call of the API has had its answer; its insurance message is no news.
+            Outcome::Ended { run, just_now }
+                if run.status == Status::Failed && (just_now || run.origin.trigger != Trigger::Api) =>
+            {
+                self.bury(&letter_of(&run)).await
+            }
             Outcome::Ended { .. } | Outcome::Resting(_) => Verdict::Delete,
             Outcome::Retry { after, failure } => {
                 tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = failure.message, retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
-                Verdict::Return { after: Some(after) }
+                Verdict::Return { after: Some(whole_seconds(after)) }
             }
             Outcome::HandedOver => self.pass_on(run_id, Duration::ZERO).await,
             // A new message, because each return of this one counts as a failed receive.
@@ -227,6 +235,11 @@ fn letter_of(run: &Run) -> DeadLetter {
     }
 }
 
+/// The queue counts whole seconds; a message that comes early would find its run not due.
+fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + 1)
+}
+
 /// One message is one run, however often it is delivered.
 fn run_of(message: &SqsMessage, now: Timestamp) -> RunId {
     let sent_at = message
@@ -238,15 +251,14 @@ fn run_of(message: &SqsMessage, now: Timestamp) -> RunId {
     RunId::derived(sent_at, &["queue", message.message_id.as_deref().unwrap_or_default()])
 }
 
-fn origin(message: &SqsMessage, source: Option<String>) -> Origin {
-    let id = message.message_id.clone().unwrap_or_default();
+fn origin(message: &SqsMessage, source: Option<Source>) -> Origin {
     match source {
-        None => Origin { trigger: Trigger::Queue, id, caller: "queue".to_owned() },
-        Some(source) => match source.split_once(':') {
-            Some(("run", run)) => Origin { trigger: Trigger::Run, id: run.to_owned(), caller: source },
-            Some(("event", event)) => Origin { trigger: Trigger::Event, id: event.to_owned(), caller: source },
-            _ => Origin { trigger: Trigger::Queue, id, caller: source },
-        },
+        None => {
+            let id = message.message_id.clone().unwrap_or_default();
+            Origin { trigger: Trigger::Queue, id, caller: "queue".to_owned() }
+        }
+        Some(Source::Run(run)) => Origin { trigger: Trigger::Run, id: run.to_string(), caller: format!("run:{run}") },
+        Some(Source::Event(event)) => Origin { trigger: Trigger::Event, caller: format!("event:{event}"), id: event },
     }
 }
 

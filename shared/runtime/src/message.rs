@@ -17,10 +17,35 @@ pub enum Message {
         /// The run's id, where the sender fixed it.
         run_id: Option<RunId>,
         /// Who asks, where it is not just a producer.
-        source: Option<String>,
+        source: Option<Source>,
     },
     /// Go on with a run: `{"run_id"}`.
     Resume(RunId),
+}
+
+/// Who asks for a run, other than a producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A run: `run:<run id>`.
+    Run(RunId),
+    /// An event: `event:<source>/<id>`.
+    Event(String),
+}
+
+// Longer than any source and id that EventBridge takes; a run keeps it twice.
+const LONGEST_SOURCE: usize = 512;
+
+impl Source {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let known = match text.split_once(':') {
+            Some(("run", run)) => run.parse().ok().map(Self::Run),
+            Some(("event", event)) if !event.is_empty() && text.len() <= LONGEST_SOURCE => {
+                Some(Self::Event(event.to_owned()))
+            }
+            _ => None,
+        };
+        known.ok_or_else(|| Invalid::one("source", "is neither `run:<run id>` nor `event:<source>/<id>` of 512 bytes"))
+    }
 }
 
 impl Message {
@@ -44,7 +69,7 @@ impl Message {
             return Err(Invalid::one("message", "is not a JSON object"));
         }
         let wire: Wire = serde_path_to_error::deserialize(value)
-            .map_err(|error| Invalid::one(error.path().to_string(), error.inner().to_string()))?;
+            .map_err(|error| Invalid::one(error.path().to_string(), input::problem(error.inner())))?;
         let run_id = wire
             .run_id
             .map(|text| text.parse::<RunId>().map_err(|failure| Invalid::one("run_id", failure.to_string())))
@@ -64,7 +89,8 @@ impl Message {
                     ));
                 }
                 let input = Box::new(input::parse(workflow, data)?);
-                Ok(Self::Start { input, run_id, source: wire.source })
+                let source = wire.source.as_deref().map(Source::parse).transpose()?;
+                Ok(Self::Start { input, run_id, source })
             }
         }
     }

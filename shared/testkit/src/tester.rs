@@ -17,7 +17,7 @@ use ihelper_workflow::{
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     embedded,
-    engine::{Definitions, Outcome, Worker, WorkerPorts, Workflow},
+    engine::{Deadline, Definitions, Outcome, Worker, WorkerPorts, Workflow},
     ports::{Answer, Assistant, Clock as _, Entropy as _, Extractor, Journal as _},
     rules::RulesAssistant,
     workflows::{
@@ -181,6 +181,12 @@ impl WorkflowTester {
         worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), self.workflows.clone())
     }
 
+    /// A worker that knows one workflow only, as a consumer's does.
+    pub fn worker_for(&self, workflow: WorkflowType) -> Worker {
+        let workflows = self.workflows.iter().filter(|known| known.workflow() == workflow).cloned().collect();
+        worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), workflows)
+    }
+
     /// Runs a workflow on data to its end, through retries and hand-overs, and gives its result.
     ///
     /// # Errors
@@ -225,8 +231,8 @@ impl WorkflowTester {
         found.map(|(run, _)| run).ok_or_else(|| Failure::new(Kind::NotFound, "there is no such run"))
     }
 
-    fn deadline(&self) -> Timestamp {
-        self.clock.now().saturating_add(INVOCATION).unwrap_or(Timestamp::MAX)
+    fn deadline(&self) -> Deadline {
+        Deadline::at(self.clock.now().saturating_add(INVOCATION).unwrap_or(Timestamp::MAX))
     }
 }
 

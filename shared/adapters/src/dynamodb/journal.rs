@@ -77,9 +77,11 @@ impl Journal for TableJournal {
             .table_name(self.table.name())
             .key("pk", text(run_key(id)))
             .key("sk", text(RUN))
-            .update_expression("SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :at")
+            .update_expression(
+                "SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :at REMOVE due_at",
+            )
             .condition_expression(
-                "#status = :queued OR (#status = :running AND \
+                "(#status = :queued AND (attribute_not_exists(due_at) OR due_at <= :now)) OR (#status = :running AND \
                  (attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :owner))",
             )
             .expression_attribute_names("#status", "status")
@@ -100,8 +102,9 @@ impl Journal for TableJournal {
             }
             Written::Denied(Some(standing)) => {
                 let reader = Reader(&standing);
-                match (reader.named("status")?, reader.optional_instant("lease_until")?) {
-                    (Status::Running, Some(until)) => Ok(Opened::Busy { until }),
+                let (lease, due) = (reader.optional_instant("lease_until")?, reader.optional_instant("due_at")?);
+                match (reader.named("status")?, lease, due) {
+                    (Status::Running, Some(until), _) | (Status::Queued, _, Some(until)) => Ok(Opened::Busy { until }),
                     _ => Ok(Opened::Resting(Box::new(self.run_of(&standing).await?))),
                 }
             }
@@ -182,7 +185,11 @@ impl Journal for TableJournal {
             from.push(update.value(named(status)?));
         }
         // A repetition by the SDK must not count the attempt again: what it wrote itself is no status to start from.
-        let condition = format!("#status IN ({}) AND write_id <> {}", from.join(", "), update.value(text(&write_id)));
+        let mut condition =
+            format!("#status IN ({}) AND write_id <> {}", from.join(", "), update.value(text(&write_id)));
+        if let Some(owner) = &closing.owner {
+            condition.push_str(&format!(" AND lease_owner = {}", update.value(text(owner))));
+        }
         let outcome = self
             .table
             .client()
@@ -256,6 +263,9 @@ impl TableJournal {
             set("lease_owner", text(&lease.owner));
             set("lease_until", instant(lease.until));
         }
+        if let Some(due_at) = run.due_at {
+            set("due_at", instant(due_at));
+        }
         if let Some(finished_at) = run.finished_at {
             set("finished_at", moment(finished_at));
         }
@@ -292,6 +302,7 @@ impl TableJournal {
             failed_attempts: reader.number("failed_attempts")?,
             usage: reader.usage("usage")?,
             lease,
+            due_at: reader.optional_instant("due_at")?,
             created_at: reader.moment("created_at")?,
             updated_at: reader.moment("updated_at")?,
             finished_at: reader.optional_moment("finished_at")?,
@@ -305,6 +316,10 @@ impl TableJournal {
         update.set("updated_at", moment(now));
         update.remove("lease_owner");
         update.remove("lease_until");
+        match closing.due_at {
+            Some(due_at) => update.set("due_at", instant(due_at)),
+            None => update.remove("due_at"),
+        }
         if closing.status.is_noteworthy() {
             // The key names the workflow, which a closing does not know: the item does.
             update.set_from("state_pk", "state_keys", closing.status.name());

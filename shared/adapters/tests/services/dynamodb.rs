@@ -54,6 +54,7 @@ fn queued(random: u128) -> Run {
         failed_attempts: 0,
         usage: Usage::default(),
         lease: None,
+        due_at: None,
         created_at: now(),
         updated_at: now(),
         finished_at: None,
@@ -78,7 +79,7 @@ fn step(position: &str, state: StepState, output: Value) -> StepRecord {
 }
 
 fn ended(from: Status, status: Status) -> Closing {
-    Closing { from: vec![from], status, result: None, error: None, counts_as_failed: true, usage: None }
+    Closing { counts_as_failed: true, ..Closing::new([from], status) }
 }
 
 /// What the service makes of a cut in the middle of everything: the write is done, the answer never comes.

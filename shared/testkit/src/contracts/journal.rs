@@ -47,6 +47,8 @@ macro_rules! journal_contract {
             closing_keeps_what_it_does_not_name,
             closing_counts_failed_attempts,
             a_closed_run_has_no_lease,
+            a_run_that_is_not_due_waits,
+            who_lost_the_lease_does_not_close,
             a_final_status_has_its_moment,
             of_many_who_close_at_once_one_does,
             lists_are_newest_first,
@@ -79,6 +81,7 @@ fn new_run(id: RunId, workflow: WorkflowType) -> Run {
         failed_attempts: 0,
         usage: Usage::default(),
         lease: None,
+        due_at: None,
         created_at: at(0),
         updated_at: at(0),
         finished_at: None,
@@ -103,7 +106,7 @@ fn step(position: &str, state: StepState, owner: &str, output: Value) -> StepRec
 }
 
 fn closing(from: &[Status], status: Status) -> Closing {
-    Closing { from: from.to_vec(), status, result: None, error: None, counts_as_failed: false, usage: None }
+    Closing::new(from, status)
 }
 
 fn page_of(limit: usize) -> RunFilter {
@@ -545,6 +548,30 @@ pub async fn a_closed_run_has_no_lease(journal: &dyn Journal) {
     assert!(journal.close(run.id, &closing(&[Status::Running], Status::Queued), at(1)).await.unwrap());
     assert_eq!(found(journal, run.id).await.lease, None);
     leased(journal.open(run.id, &lease("worker-2", 600), at(2)).await.unwrap());
+}
+
+/// A run that was put back until a moment is not opened before it, and at it by anybody.
+pub async fn a_run_that_is_not_due_waits(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    leased(journal.open(run.id, &lease("worker-1", 600), at(0)).await.unwrap());
+    let wait = Closing { due_at: Some(at(100)), ..closing(&[Status::Running], Status::Queued) };
+    assert!(journal.close(run.id, &wait, at(1)).await.unwrap());
+    assert_eq!(found(journal, run.id).await.due_at, Some(at(100)));
+    let early = journal.open(run.id, &lease("worker-2", 600), at(99)).await.unwrap();
+    assert_eq!(early, Opened::Busy { until: at(100) });
+    let opened = leased(journal.open(run.id, &lease("worker-2", 600), at(100)).await.unwrap());
+    assert_eq!(opened.due_at, None);
+}
+
+/// An attempt that was taken over cannot end or requeue the run of its successor.
+pub async fn who_lost_the_lease_does_not_close(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    leased(journal.open(run.id, &lease("worker-1", 10), at(0)).await.unwrap());
+    leased(journal.open(run.id, &lease("worker-2", 600), at(20)).await.unwrap());
+    let of = |owner: &str| Closing { owner: Some(owner.to_owned()), ..closing(&[Status::Running], Status::Failed) };
+    assert!(!journal.close(run.id, &of("worker-1"), at(21)).await.unwrap());
+    assert_eq!(found(journal, run.id).await.status, Status::Running);
+    assert!(journal.close(run.id, &of("worker-2"), at(22)).await.unwrap());
 }
 
 /// `finished_at` is when the run ended; a run that goes on has none.

@@ -65,7 +65,11 @@ impl Journal for MemoryJournal {
             (Status::Running, Some(held)) if held.until > now && held.owner != lease.owner => {
                 Ok(Opened::Busy { until: held.until })
             }
+            (Status::Queued, _) if run.due_at.is_some_and(|due| due > now) => {
+                Ok(Opened::Busy { until: run.due_at.unwrap_or(now) })
+            }
             (Status::Queued | Status::Running, _) => {
+                run.due_at = None;
                 run.status = Status::Running;
                 run.lease = Some(lease.clone());
                 run.updated_at = now;
@@ -127,7 +131,14 @@ impl Journal for MemoryJournal {
 
     async fn close(&self, id: RunId, closing: &Closing, now: Timestamp) -> Result<bool, Failure> {
         let mut runs = lock(&self.runs);
-        let Some(run) = runs.get_mut(&id).filter(|run| closing.from.contains(&run.status)) else { return Ok(false) };
+        let holds = |run: &Run| match &closing.owner {
+            Some(owner) => run.lease.as_ref().is_some_and(|lease| lease.owner == *owner),
+            None => true,
+        };
+        let Some(run) = runs.get_mut(&id).filter(|run| closing.from.contains(&run.status) && holds(run)) else {
+            return Ok(false);
+        };
+        run.due_at = closing.due_at;
         run.status = closing.status;
         run.result.clone_from(&closing.result);
         if closing.error.is_some() {

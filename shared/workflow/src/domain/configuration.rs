@@ -41,8 +41,9 @@ pub struct WorkflowSettings {
     /// How many runs are worked on at once, over all instances: 1 to 10,000.
     #[garde(range(min = 1, max = 10_000))]
     pub concurrent_limit: u32,
-    /// How long one invocation of the consumer may take: 1 to 900 s, Lambda's limit.
-    #[garde(range(min = 1, max = 900))]
+    /// How long one invocation of the consumer may take: 30 to 900 s, Lambda's limit. The last twenty seconds
+    /// are for effects that are under way and for handing over.
+    #[garde(range(min = 30, max = 900))]
     pub timeout: u32,
     /// How a failed attempt is repeated.
     #[garde(dive)]
@@ -59,6 +60,13 @@ pub struct RetrySettings {
     /// The first wait, which doubles with each attempt: 0 to 43,200 s, the longest visibility timeout.
     #[garde(range(max = 43_200))]
     pub delay: u32,
+}
+
+impl WorkflowSettings {
+    /// How long one invocation of the consumer may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.into())
+    }
 }
 
 impl RetrySettings {

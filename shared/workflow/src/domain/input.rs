@@ -75,6 +75,15 @@ impl Input {
         }
     }
 
+    /// Whether the data lies in a bucket: then whoever starts the run reads what the deployment may read.
+    pub const fn refers_to_an_object(&self) -> bool {
+        match self {
+            Self::Email(email) => email.s3.is_some(),
+            Self::Document(document) => matches!(document.file, FileSource::Uri(_) | FileSource::Object(_)),
+            Self::Task(_) => false,
+        }
+    }
+
     /// The data, as it is kept in the run.
     pub fn to_value(&self) -> Value {
         let value = match self {
@@ -106,11 +115,24 @@ pub fn parse(workflow: WorkflowType, data: Value) -> Result<Input, Invalid> {
     }
 }
 
+/// What JSON says is wrong, without the value that it would quote: a person wrote that, and this text goes into
+/// logs and answers.
+pub fn problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("missing field") {
+        return text;
+    }
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("is not {}", expected.chars().take(200).collect::<String>()),
+        None => text.chars().take_while(|character| !"\"`".contains(*character)).take(200).collect(),
+    }
+}
+
 fn read<T: DeserializeOwned + Validate<Context: Default>>(data: Value) -> Result<T, Invalid> {
     let value: T = serde_path_to_error::deserialize(data).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "data".to_owned() } else { format!("data.{path}") };
-        Invalid::one(field, error.inner().to_string())
+        Invalid::one(field, problem(error.inner()))
     })?;
     value.validate().map_err(|report| {
         Invalid(
@@ -190,6 +212,22 @@ mod tests {
         .unwrap();
         assert_eq!(input.data_id(), "test123");
         assert_eq!(parse(WorkflowType::EmailProcessing, input.to_value()).unwrap(), input);
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_a_person_wrote() {
+        let secret = "my diagnosis, expected \"soon\" ".repeat(1000);
+        for data in [
+            json!(secret),
+            json!({"id": "1", "from": "a@b.example", "content": {"a": secret}}),
+            json!({"id": [secret], "from": "a@b.example", "content": "x"}),
+            json!({"id": "1", "from": secret, "content": "x"}),
+        ] {
+            let shown = parse(WorkflowType::EmailProcessing, data).unwrap_err().to_string();
+            assert!(!shown.contains("diagnosis") && shown.len() < 300, "{shown}");
+        }
+        let review = parse(WorkflowType::DocumentReview, json!({"id": "1", "file": 7, "review_criteria": secret}));
+        assert!(!review.unwrap_err().to_string().contains("diagnosis"));
     }
 
     #[test]

@@ -301,6 +301,9 @@ pub struct Run {
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+    /// When a queued run may be worked on again: the wait before a retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its record last changed.

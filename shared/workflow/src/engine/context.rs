@@ -27,6 +27,26 @@ use crate::{
     ports::{Answer, Clock, Intended, Journal, Recorded},
 };
 
+/// Until when an attempt works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// A step that is not done by then is broken off, and the run handed over.
+    pub work: Timestamp,
+    /// No effect is begun from then on: what remains must suffice to do it and to write down that it was done.
+    pub effects: Timestamp,
+}
+
+// A mail takes ten seconds at the most, its connection two; the intent and its settling are writes of
+// milliseconds. Ten more seconds lie between a consumer's deadline and its end.
+const EFFECT_TIME: Duration = Duration::from_secs(10);
+
+impl Deadline {
+    /// Work until this moment, and begin effects until ten seconds before it.
+    pub fn at(work: Timestamp) -> Self {
+        Self { work, effects: work.saturating_sub(EFFECT_TIME).unwrap_or(Timestamp::MIN) }
+    }
+}
+
 /// How often an outside effect may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Semantics {
@@ -38,18 +58,26 @@ pub enum Semantics {
 
 /// The stable key of an effect, `<run id>/<position>/<name>`: the same whoever performs it, and whenever.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EffectKey(String);
+pub struct EffectKey {
+    text: String,
+    position: String,
+}
 
 impl EffectKey {
     /// The key's text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The position of the effect's entry in the journal.
+    pub fn position(&self) -> &str {
+        &self.position
     }
 }
 
 impl fmt::Display for EffectKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
@@ -71,9 +99,11 @@ pub(super) struct Attempt {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     owner: String,
-    deadline: Timestamp,
+    deadline: Deadline,
     lease_lost: AtomicBool,
+    progressed: AtomicBool,
     writes: Mutex<JoinSet<Result<(), Stop>>>,
+    flushed: tokio::sync::Mutex<Result<(), Stop>>,
     write_slots: Arc<Semaphore>,
     usage: Mutex<Usage>,
 }
@@ -92,7 +122,7 @@ impl Attempt {
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
         owner: String,
-        deadline: Timestamp,
+        deadline: Deadline,
     ) -> Arc<Self> {
         Arc::new(Self {
             run,
@@ -104,6 +134,8 @@ impl Attempt {
             deadline,
             lease_lost: AtomicBool::new(false),
             writes: Mutex::default(),
+            flushed: tokio::sync::Mutex::new(Ok(())),
+            progressed: AtomicBool::new(false),
             write_slots: Arc::new(Semaphore::new(CONCURRENT_WRITES)),
             usage: Mutex::default(),
         })
@@ -118,20 +150,29 @@ impl Attempt {
         self.lease_lost.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until everything that was written in the background is durable.
+    /// Whether this attempt came any further than those before it.
+    pub(super) fn has_progressed(&self) -> bool {
+        self.progressed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything that was written in the background is durable. Branches that flush at once wait
+    /// for each other; a write that failed fails every flush after it.
     pub(super) async fn flush(&self) -> Result<(), Stop> {
+        let mut flushed = self.flushed.lock().await;
         let mut writes = std::mem::take(&mut *self.writes.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut outcome = Ok(());
         while let Some(written) = writes.join_next().await {
             let written = written.unwrap_or_else(|error| {
                 Err(Failure::new(Kind::Unknown, format!("a write of the journal broke off: {error}")).into())
             });
-            outcome = outcome.and(written);
+            if flushed.is_ok() {
+                *flushed = written;
+            }
         }
-        outcome
+        flushed.clone()
     }
 
     fn record_in_background(&self, step: StepRecord) {
+        self.progressed.store(true, Ordering::Relaxed);
         let (journal, slots, id) = (Arc::clone(&self.journal), Arc::clone(&self.write_slots), self.run.id);
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         writes.spawn(async move {
@@ -149,7 +190,7 @@ impl Attempt {
     }
 
     fn time_left(&self) -> Duration {
-        Duration::try_from(self.deadline.duration_since(self.clock.now())).unwrap_or(Duration::ZERO)
+        Duration::try_from(self.deadline.work.duration_since(self.clock.now())).unwrap_or(Duration::ZERO)
     }
 
     fn milliseconds_since(&self, start: Timestamp) -> u64 {
@@ -262,7 +303,11 @@ impl Context {
         }
         self.ready()?;
         self.attempt.flush().await?;
-        let key = EffectKey(format!("{}/{position}/{name}", self.id()));
+        // What is begun here must also be settled here, or nobody knows whether it happened.
+        if self.attempt.clock.now() >= self.attempt.deadline.effects {
+            return Err(Stop::HandOver);
+        }
+        let key = EffectKey { text: format!("{}/{position}/{name}", self.id()), position: position.clone() };
         let started_at = self.attempt.clock.now();
         if semantics == Semantics::AtLeastOnce {
             // No intent: it would not make the effect happen less often, its key does that.
@@ -378,7 +423,12 @@ impl Context {
     async fn write(&self, record: StepRecord) -> Result<(), Stop> {
         let large = is_large(&record.output, &mut { LARGE_RESULT_BYTES });
         self.attempt.record_in_background(record);
-        if large { self.attempt.flush().await } else { Ok(()) }
+        if large {
+            return self.attempt.flush().await;
+        }
+        // A step without a wait of its own would keep the writes, the lease and its neighbours waiting.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     fn done<T: Serialize>(

@@ -17,7 +17,7 @@ mod retry;
 mod stop;
 mod worker;
 
-pub use context::{Branches, Context, EffectKey, Semantics};
+pub use context::{Branches, Context, Deadline, EffectKey, Semantics};
 pub use retry::backoff;
 pub use stop::Stop;
 pub use worker::{Begun, Definitions, Outcome, Worker, WorkerPorts, Workflow};

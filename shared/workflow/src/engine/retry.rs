@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::domain::{Failure, configuration::RetrySettings};
 
-// SQS holds a message invisible for 12 hours at the most.
-const LONGEST_WAIT: Duration = Duration::from_secs(43_200);
+// SQS holds a message invisible for 12 hours at the most, counted from when it was received.
+const LONGEST_WAIT: Duration = Duration::from_hours(11);
 
 /// How long to wait before the attempt after `failed_attempts` failed ones: exponential from the workflow's
 /// `retry.delay`, with full jitter (uniform between nothing and the exponential step), but never less than
@@ -27,7 +27,7 @@ mod tests {
     fn the_longest_wait_doubles_with_each_attempt_and_is_bounded() {
         let failure = Failure::new(Kind::Timeout, "slow");
         let longest = |attempts| backoff(&SETTINGS, attempts, &failure, 1_000_000).as_secs();
-        assert_eq!([longest(1), longest(2), longest(3), longest(40)], [60, 120, 240, 43_200]);
+        assert_eq!([longest(1), longest(2), longest(3), longest(40)], [60, 120, 240, 39_600]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use super::{
-    context::{Attempt, Context},
+    context::{Attempt, Context, Deadline},
     retry::backoff,
     stop::Stop,
 };
@@ -19,7 +19,7 @@ use crate::{
         configuration::Configuration,
         definition::Definition,
         input::Input,
-        run::{Lease, Origin, StepRecord, Usage},
+        run::{Lease, Origin, StepRecord, StepState, Usage},
     },
     ports::{Clock, Closing, Created, Entropy, Journal, Opened},
 };
@@ -57,7 +57,7 @@ impl Definitions {
         self.current
             .get(&workflow)
             .copied()
-            .ok_or_else(|| Failure::new(Kind::NotFound, format!("there is no definition of `{workflow}`")))
+            .ok_or_else(|| Failure::new(Kind::Unknown, format!("there is no definition of `{workflow}`")))
     }
 
     fn version(&self, workflow: WorkflowType, version: u32) -> Result<Arc<Definition>, Failure> {
@@ -117,11 +117,22 @@ pub enum Outcome {
     },
     /// The time was up: bring the run back at once.
     HandedOver,
-    /// Another worker holds it: bring the run back after this wait.
+    /// Another worker holds it, or it is not due yet: bring the run back after this wait.
     Busy {
-        /// Until the other's lease ends.
+        /// Until the other's lease ends, or the run is due.
         after: Duration,
     },
+}
+
+/// What came of letting a workflow run.
+struct Round {
+    result: Result<Value, Stop>,
+    usage: Option<Usage>,
+    progressed: bool,
+}
+
+fn owner_of(run: &Run) -> Option<String> {
+    run.lease.as_ref().map(|lease| lease.owner.clone())
 }
 
 // A run that loses the race for a step's result starts over from the journal. Each time at least one more
@@ -173,7 +184,7 @@ impl Worker {
     ///
     /// # Errors
     /// This returns an error when the journal cannot be read or written; the run then goes on later.
-    pub async fn work_on(&self, begun: Begun, deadline: Timestamp) -> Result<Outcome, Failure> {
+    pub async fn work_on(&self, begun: Begun, deadline: Deadline) -> Result<Outcome, Failure> {
         match begun {
             Begun::New(run) => self.work(*run, Vec::new(), deadline).await,
             Begun::Existing(run) if run.status.is_final() => Ok(Outcome::Ended { run, just_now: false }),
@@ -191,7 +202,7 @@ impl Worker {
         input: &Input,
         id: RunId,
         origin: Origin,
-        deadline: Timestamp,
+        deadline: Deadline,
     ) -> Result<Outcome, Failure> {
         let begun = self.begin_leased(input, id, origin).await?;
         self.work_on(begun, deadline).await
@@ -202,9 +213,14 @@ impl Worker {
     /// # Errors
     /// This returns an error of kind `NotFound` when there is no such run, and when the journal cannot be read
     /// or written; the run then goes on later.
-    pub async fn resume(&self, id: RunId, deadline: Timestamp) -> Result<Outcome, Failure> {
+    pub async fn resume(&self, id: RunId, deadline: Deadline) -> Result<Outcome, Failure> {
         let now = self.ports.clock.now();
         match self.ports.journal.open(id, &self.new_lease(), now).await? {
+            Opened::Leased(run) if !self.workflows.contains_key(&run.workflow) => {
+                let closing = Closing { owner: owner_of(&run), ..Closing::new([Status::Running], Status::Queued) };
+                self.ports.journal.close(id, &closing, now).await?;
+                Err(Failure::validation(format!("the run is one of `{}`, which is not worked on here", run.workflow)))
+            }
             Opened::Leased(run) => {
                 let steps = self.ports.journal.steps(id).await?;
                 self.work(*run, steps, deadline).await
@@ -232,6 +248,7 @@ impl Worker {
             failed_attempts: 0,
             usage: Usage::default(),
             lease,
+            due_at: None,
             created_at: now,
             updated_at: now,
             finished_at: None,
@@ -250,38 +267,43 @@ impl Worker {
         self.ports.clock.now().saturating_add(self.lease).unwrap_or(Timestamp::MAX)
     }
 
-    async fn work(&self, run: Run, mut steps: Vec<StepRecord>, deadline: Timestamp) -> Result<Outcome, Failure> {
+    async fn work(&self, run: Run, mut steps: Vec<StepRecord>, deadline: Deadline) -> Result<Outcome, Failure> {
         let span = tracing::info_span!("attempt", run.id = %run.id, run.type = %run.workflow);
         async {
+            // A call of the API may be short; what does not fit into the better part of the workflow's own time
+            // fits nowhere.
+            let given = Duration::try_from(deadline.work.duration_since(self.ports.clock.now())).unwrap_or_default();
+            let is_whole = given >= self.configuration.of(run.workflow).timeout() / 2;
             for _ in 0..MAX_ROUNDS {
-                let (stop, usage) = self.round(&run, std::mem::take(&mut steps), deadline).await;
-                if stop != Err(Stop::Superseded) {
-                    return self.conclude(run, stop, usage).await;
+                let mut round = self.round(&run, std::mem::take(&mut steps), deadline).await;
+                if round.result == Err(Stop::Superseded) {
+                    steps = self.ports.journal.steps(run.id).await?;
+                    continue;
                 }
-                steps = self.ports.journal.steps(run.id).await?;
+                if round.result == Err(Stop::HandOver) && is_whole && !round.progressed {
+                    let failure = Failure::new(Kind::Timeout, "a step does not fit into one invocation");
+                    round.result = Err(failure.into());
+                }
+                return self.conclude(run, round).await;
             }
             let failure = Failure::new(Kind::JournalMismatch, "the run's results change each time they are computed");
-            self.conclude(run, Err(failure.into()), None).await
+            self.conclude(run, Round { result: Err(failure.into()), usage: None, progressed: false }).await
         }
         .instrument(span)
         .await
     }
 
     /// Lets the workflow run until it ends or stops, and everything it recorded be durable.
-    async fn round(
-        &self,
-        run: &Run,
-        steps: Vec<StepRecord>,
-        deadline: Timestamp,
-    ) -> (Result<Value, Stop>, Option<Usage>) {
+    async fn round(&self, run: &Run, steps: Vec<StepRecord>, deadline: Deadline) -> Round {
         let (Some(workflow), Ok(definition)) =
             (self.workflows.get(&run.workflow), self.definitions.version(run.workflow, run.definition_version))
         else {
+            // While a deployment goes through, another function may know it: that is worth a retry.
             let failure = Failure::new(
-                Kind::NotFound,
+                Kind::Unknown,
                 format!("version {} of `{}` is not part of this deployment", run.definition_version, run.workflow),
             );
-            return (Err(failure.into()), None);
+            return Round { result: Err(failure.into()), usage: None, progressed: false };
         };
         let owner = run.lease.as_ref().map(|lease| lease.owner.clone()).unwrap_or_default();
         let attempt = Attempt::new(
@@ -308,7 +330,7 @@ impl Worker {
             (Ok(_), Err(stop)) | (_, Err(stop @ Stop::Superseded)) => Err(stop),
             (result, _) => result,
         };
-        (result, Some(attempt.usage()))
+        Round { result, usage: Some(attempt.usage()), progressed: attempt.has_progressed() }
     }
 
     /// Renews the lease as long as the attempt lasts; once it is lost, the attempt stops at its next step.
@@ -325,25 +347,22 @@ impl Worker {
         }
     }
 
-    async fn conclude(&self, run: Run, result: Result<Value, Stop>, usage: Option<Usage>) -> Result<Outcome, Failure> {
-        // An attempt that has settled all its effects may also end a run that another one, finding its
-        // intent, has meanwhile put up for attention.
-        let mut closing = Closing {
-            from: vec![Status::Running, Status::Attention],
-            status: Status::Succeeded,
-            result: None,
-            error: None,
-            counts_as_failed: false,
-            usage,
-        };
-        match result {
+    async fn conclude(&self, run: Run, round: Round) -> Result<Outcome, Failure> {
+        let stop = match round.result {
             Ok(value) => {
-                closing.result = Some(value);
-                self.end(run, closing).await
+                // An attempt that has settled all its effects may end the run whoever holds it by now, and even
+                // one that another, finding its intent, has put up for attention.
+                let mut closing = Closing::new([Status::Running, Status::Attention], Status::Succeeded);
+                (closing.result, closing.usage) = (Some(value), round.usage);
+                return self.end(run, closing).await;
             }
-            Err(Stop::Failed(failure)) => {
+            Err(stop) => stop,
+        };
+        let mut closing = Closing::new([Status::Running], Status::Queued);
+        (closing.owner, closing.usage) = (owner_of(&run), round.usage);
+        match stop {
+            Stop::Failed(failure) => {
                 closing.counts_as_failed = true;
-                closing.from = vec![Status::Running];
                 closing.error = Some(failure.clone());
                 let settings = &self.configuration.of(run.workflow).retry;
                 let failed_attempts = run.failed_attempts + 1;
@@ -351,34 +370,51 @@ impl Worker {
                     closing.status = Status::Failed;
                     return self.end(run, closing).await;
                 }
-                closing.status = Status::Queued;
                 let after = backoff(settings, failed_attempts, &failure, self.ports.entropy.random());
+                closing.due_at = Some(self.ports.clock.now().saturating_add(after).unwrap_or(Timestamp::MAX));
                 self.leave(run, closing, Outcome::Retry { after, failure }).await
             }
-            Err(Stop::HandOver) => {
-                closing.from = vec![Status::Running];
-                closing.status = Status::Queued;
-                self.leave(run, closing, Outcome::HandedOver).await
-            }
-            Err(Stop::OutcomeUnknown { step }) => {
-                closing.from = vec![Status::Running];
+            Stop::HandOver => self.leave(run, closing, Outcome::HandedOver).await,
+            Stop::OutcomeUnknown { step } => {
                 closing.status = Status::Attention;
-                closing.error = Some(
-                    Failure::new(Kind::Unknown, format!("`{step}` was begun and nobody knows whether it happened"))
-                        .in_step(&step)
-                        .with_unknown_outcome(),
-                );
-                self.end(run, closing).await
+                let message = format!("`{step}` was begun and nobody knows whether it happened");
+                closing.error = Some(Failure::new(Kind::Unknown, message).in_step(&step).with_unknown_outcome());
+                let id = run.id;
+                let outcome = self.end(run, closing).await?;
+                self.settled_meanwhile(id, outcome).await
             }
-            Err(Stop::StandBack | Stop::Superseded) => Ok(Outcome::Busy { after: self.lease }),
+            Stop::StandBack | Stop::Superseded => Ok(Outcome::Busy { after: self.lease }),
         }
+    }
+
+    /// A delivery event may have settled the effect before the run was put up for attention; then no other
+    /// comes, and the run goes on at once.
+    async fn settled_meanwhile(&self, id: RunId, outcome: Outcome) -> Result<Outcome, Failure> {
+        let Outcome::Resting(run) = &outcome else { return Ok(outcome) };
+        let steps = self.ports.journal.steps(id).await?;
+        if run.status != Status::Attention || steps.iter().any(|step| step.state == StepState::Intended) {
+            return Ok(outcome);
+        }
+        let closing = Closing::new([Status::Attention], Status::Queued);
+        Ok(match self.ports.journal.close(id, &closing, self.ports.clock.now()).await? {
+            true => Outcome::HandedOver,
+            false => outcome,
+        })
     }
 
     /// Closes the run and answers with it as it then is.
     async fn end(&self, mut run: Run, closing: Closing) -> Result<Outcome, Failure> {
         let now = self.ports.clock.now();
-        if !self.ports.journal.close(run.id, &closing, now).await? {
-            return self.as_it_is(run.id).await;
+        match self.ports.journal.close(run.id, &closing, now).await {
+            Ok(true) => {}
+            Ok(false) => return self.as_it_is(run.id).await,
+            // A result that cannot be stored (too large, too deep) will not be storable next time either.
+            Err(failure) if closing.result.is_some() && !failure.kind.retryable() => {
+                let mut failed = Closing::new(closing.from, Status::Failed);
+                (failed.error, failed.usage, failed.counts_as_failed) = (Some(failure), closing.usage, true);
+                return Box::pin(self.end(run, failed)).await;
+            }
+            Err(failure) => return Err(failure),
         }
         apply(&mut run, closing, now);
         tracing::info!(run.status = %run.status, run.failed_attempts = run.failed_attempts, "the attempt is over");
@@ -409,13 +445,14 @@ impl Worker {
 }
 
 /// A run as it is after a closing.
-pub(crate) fn apply(run: &mut Run, closing: Closing, now: Timestamp) {
+fn apply(run: &mut Run, closing: Closing, now: Timestamp) {
     run.status = closing.status;
     run.result = closing.result.or(run.result.take());
     run.error = closing.error.or(run.error.take());
     run.failed_attempts += u32::from(closing.counts_as_failed);
     run.usage = closing.usage.unwrap_or(run.usage);
     run.lease = None;
+    run.due_at = closing.due_at;
     run.updated_at = now;
     run.finished_at = closing.status.is_final().then_some(now);
 }

@@ -18,6 +18,11 @@ mod html;
 mod mime;
 mod plain;
 mod quoting;
+/// A header's text with its encoded words (RFC 2047) decoded, on one line.
+pub fn decoded_words(text: &str) -> String {
+    fields::decoded(text)
+}
+
 #[cfg(test)]
 mod tests;
 mod threading;

@@ -15,8 +15,8 @@ pub trait Journal: Send + Sync {
     /// Creates a run that does not exist yet, as it is given (its lease included).
     async fn create(&self, run: &Run) -> Result<Created, Failure>;
 
-    /// Takes the lease of a run that is queued, or running under an expired lease or one of the same owner;
-    /// sets it running.
+    /// Takes the lease of a run that is queued and due, or running under an expired lease or one of the same
+    /// owner; sets it running.
     ///
     /// # Errors
     /// This returns an error of kind `NotFound` when there is no such run.
@@ -62,9 +62,9 @@ pub enum Created {
 pub enum Opened {
     /// The lease is taken; the run as it is now.
     Leased(Box<Run>),
-    /// Another worker holds it.
+    /// Another worker holds it, or it waits before its next attempt.
     Busy {
-        /// When its lease ends unless renewed.
+        /// When the other's lease ends unless renewed, or the run is due.
         until: Timestamp,
     },
     /// It is not to be worked on: final, waiting, or in need of attention.
@@ -104,6 +104,26 @@ pub struct Closing {
     pub counts_as_failed: bool,
     /// What the assistant was asked over the run's whole life; `None` keeps what stands.
     pub usage: Option<Usage>,
+    /// Only while this owner holds the lease: an attempt that lost it may not take the run from its successor.
+    pub owner: Option<String>,
+    /// When a queued run may be opened again; `None` for at once.
+    pub due_at: Option<Timestamp>,
+}
+
+impl Closing {
+    /// A closing that changes the status and nothing else.
+    pub fn new(from: impl Into<Vec<Status>>, status: Status) -> Self {
+        Self {
+            from: from.into(),
+            status,
+            result: None,
+            error: None,
+            counts_as_failed: false,
+            usage: None,
+            owner: None,
+            due_at: None,
+        }
+    }
 }
 
 /// Which runs to list.

@@ -18,12 +18,14 @@ use super::{
 const READ: usize = 200_000;
 const LONGEST_ANSWER: usize = 4000;
 const MOST_ITEMS: usize = 50;
+/// Begins the answer where nothing was found.
+const NOTHING: &str = "The text says nothing about";
 
 /// Answers the instruction from the text.
 pub(super) fn answer(instruction: &str, text: &str) -> String {
-    let text = beginning(text, READ);
+    let whole = beginning(text, READ);
     let instruction = beginning(instruction, 2000);
-    let text = without_instruction(text, instruction);
+    let text = without_instruction(whole, instruction);
     if !text.chars().any(char::is_alphanumeric) {
         return "There is no text to answer from.".to_owned();
     }
@@ -37,9 +39,15 @@ pub(super) fn answer(instruction: &str, text: &str) -> String {
             )
     }) || instruction.to_lowercase().contains("key points");
     if is_summary {
+        if let Some(own) = own_text(whole, instruction) {
+            return summary(own, wanted_count(&asked).unwrap_or(3));
+        }
         return summary(text, wanted_count(&asked).unwrap_or(3));
     }
-    let found = if has(&["date", "dates", "deadline", "deadlines", "datum", "daten", "termine", "fristen"]) {
+    // A note that names the date is no list of dates.
+    let found = if task::is_draft(instruction) {
+        None
+    } else if has(&["date", "dates", "deadline", "deadlines", "datum", "daten", "termine", "fristen"]) {
         Some(("dates", unique(mentions(text).into_iter().map(|mention| mention.text))))
     } else if has(&["amount", "amounts", "price", "prices", "sum", "sums", "costs", "betrage", "betrag", "preise"]) {
         let money = figures(text).into_iter().filter(|figure| matches!(figure.measure, Measure::Money(_)));
@@ -63,7 +71,7 @@ pub(super) fn answer(instruction: &str, text: &str) -> String {
             let lines: Vec<String> = items.iter().map(|item| format!("- {}", one_line(item, 300))).collect();
             beginning(&lines.join("\n"), LONGEST_ANSWER).to_owned()
         }
-        None => relevant(&asked, instruction, text),
+        None => amid_orders(&asked, instruction, whole).unwrap_or_else(|| relevant(&asked, instruction, text)),
     }
 }
 
@@ -80,6 +88,30 @@ fn without_instruction<'text>(text: &'text str, instruction: &str) -> &'text str
     let end = [": ", ":\n", ". ", ".\n", "\n"].into_iter().filter_map(|end| Some(rest.find(end)? + end.len())).min();
     let after = end.map_or("", |end| rest[end..].trim());
     if after.chars().any(char::is_alphanumeric) { after } else { text[..at].trim_end() }
+}
+
+// What an instruction that stands in the text says after its colon: "summarize what they ordered: forty seats".
+fn own_text<'text>(text: &str, instruction: &'text str) -> Option<&'text str> {
+    let (_, own) = instruction.split_once(": ")?;
+    let is_telling = own.chars().any(char::is_alphanumeric);
+    let stands_there = || one_line(text, usize::MAX).contains(&one_line(instruction, usize::MAX));
+    (is_telling && stands_there()).then_some(own)
+}
+
+// The answer to an order that stands among others in a task's description: what the rest says, and not what else is
+// ordered. Nothing where the instruction is about a text of its own, or the rest does not say it.
+fn amid_orders(asked: &[String], instruction: &str, text: &str) -> Option<String> {
+    let after = &text[text.find(instruction.trim())? + instruction.trim().len()..];
+    if instruction.trim().is_empty() || after.starts_with(':') || task::points_below(instruction) {
+        return None;
+    }
+    let all = sentences(text);
+    let told: Vec<&str> = all.iter().copied().filter(|sentence| !task::gives_order(sentence)).collect();
+    if told.is_empty() || told.len() + 1 >= all.len() {
+        return None;
+    }
+    let answer = relevant(asked, instruction, &told.join("\n\n"));
+    (!answer.starts_with(NOTHING)).then_some(answer)
 }
 
 // "in two sentences", "5 key points"
@@ -164,10 +196,7 @@ fn relevant(asked: &[String], instruction: &str, text: &str) -> String {
     });
     let found = in_order(&all, best, 3);
     if found.is_empty() {
-        format!(
-            "The text says nothing about `{}`.",
-            query.terms().iter().take(8).cloned().collect::<Vec<_>>().join("`, `")
-        )
+        format!("{NOTHING} `{}`.", query.terms().iter().take(8).cloned().collect::<Vec<_>>().join("`, `"))
     } else {
         found
     }

@@ -11,7 +11,8 @@
 //! | less | not met: the document is silent where it should speak |
 //!
 //! A passage that negates what the criterion affirms (or the other way round) and a figure beyond the
-//! criterion's limit mean not met. Where passages of equal weight disagree, a comparison is not certain, the text
+//! criterion's limit mean not met. An exception ("nothing in this agreement limits …") does not outweigh the rule that
+//! it is made to: where both are there, the rule decides. Where passages of equal weight disagree, a comparison is not certain, the text
 //! was cut, or criterion and document are in different languages, the verdict is unclear.
 //!
 //! Invariants: every quotation is a slice of a section's text; the work is linear in the document's length.
@@ -40,6 +41,8 @@ const CANDIDATES: usize = 24;
 /// What a term counts that stands in the heading above, or in the sentence before or after.
 const IN_HEADING: f64 = 0.9;
 const IN_NEIGHBOUR: f64 = 0.6;
+/// From this share of the best passage's coverage on another one says as much.
+const NEARLY: f64 = 0.9;
 /// A figure asked for counts as much as one and a half rare words.
 const WEIGHT_OF_WANT: f64 = 2.0;
 
@@ -59,9 +62,24 @@ pub(super) fn review(content: &Content, criterion: &Criterion) -> Review {
         .collect();
     // Stable, so that of equal passages the one with the higher rank stays first.
     candidates.sort_by(|left, right| right.coverage.total_cmp(&left.coverage));
+    put_rule_before_exception(&mut candidates, &asked);
     match candidates.first() {
         Some(best) if best.coverage >= PARTLY_MET => judge(content, &reading, &asked, best, &candidates),
         best => silent(content, &reading, &asked, criterion, best),
+    }
+}
+
+// Where the best passage is an exception, the passage that says what the criterion asks for comes before it.
+fn put_rule_before_exception(candidates: &mut [Candidate<'_>], asked: &Asked) {
+    let Some(best) = candidates.first().filter(|best| best.exception && best.negative != asked.negative) else {
+        return;
+    };
+    let enough = MET.max(best.coverage * NEARLY);
+    let rule = candidates.iter().position(|other| {
+        !other.exception && other.negative == asked.negative && other.coverage >= enough && other.own >= MET
+    });
+    if let Some(rule) = rule {
+        candidates[..=rule].rotate_right(1);
     }
 }
 
@@ -105,7 +123,11 @@ fn judge(
             return Review { verdict: Verdict::Unclear, confidence: 0.4, explanation, quotations: quoted };
         }
         let opposite = candidates.iter().skip(1).find(|other| {
-            other.negative != best.negative && other.coverage >= MET && other.coverage >= best.coverage * 0.95
+            // What has the words only from around it, or as an exception, speaks of another matter.
+            other.negative != best.negative
+                && !other.exception
+                && other.own >= MET
+                && other.coverage >= best.coverage * 0.95
         });
         if let Some(opposite) = opposite.filter(|_| best.coverage >= MET) {
             quoted.truncate(2);
@@ -116,7 +138,7 @@ fn judge(
     }
     // What has only part of the criterion has mostly another part of it: only where all is there, more of it helps.
     let others =
-        candidates.iter().skip(1).filter(|other| best.coverage >= MET && other.coverage >= best.coverage * 0.9);
+        candidates.iter().skip(1).filter(|other| best.coverage >= MET && other.coverage >= best.coverage * NEARLY);
     for other in others {
         let text = reading.passages[other.index].text;
         if quoted.len() < 3 && !is_heading(text) && !quoted.iter().any(|known| known == text) {
@@ -484,7 +506,11 @@ struct Candidate<'text> {
     /// For each want, the passage and words that fulfil it.
     wants: Vec<Option<(usize, String)>>,
     coverage: f64,
+    /// The coverage by the sentence alone, without heading and neighbours.
+    own: f64,
     negative: bool,
+    /// Whether it only says what a rule that stands elsewhere does not cover.
+    exception: bool,
 }
 
 impl<'text> Candidate<'text> {
@@ -519,21 +545,25 @@ impl<'text> Candidate<'text> {
                     .find_map(|at| Some((*at, want.found_in(reading.passages[*at].text, &asked.query)?)))
             })
             .collect();
-        let (mut reached, mut possible) = (0.0, 0.0);
+        let (mut reached, mut own, mut possible) = (0.0, 0.0, 0.0);
         for (term, credit) in credits.iter().enumerate() {
             let weight = reading.weight(term);
             reached += weight * credit;
+            own += if passage.hits.iter().any(|(hit, _)| *hit == term) { weight } else { 0.0 };
             possible += weight;
         }
         for want in &wants {
             possible += WEIGHT_OF_WANT;
             reached += if want.is_some() { WEIGHT_OF_WANT } else { 0.0 };
+            own += if want.as_ref().is_some_and(|(at, _)| *at == index) { WEIGHT_OF_WANT } else { 0.0 };
         }
         // A heading names a matter and says nothing about it; what stands below it comes first.
         let saying = if is_heading(passage.text) { 0.95 } else { 1.0 };
         let coverage = if possible > 0.0 { saying * reached / possible } else { 0.0 };
+        let own = if possible > 0.0 { own / possible } else { 0.0 };
         let negative = is_negative(passage.text, &asked.query);
-        Self { index, label, credits, wants, coverage, negative }
+        let exception = is_exception(passage.text);
+        Self { index, label, credits, wants, coverage, own, negative, exception }
     }
 
     fn quotations(&self, reading: &Reading<'_>) -> Vec<String> {
@@ -705,7 +735,7 @@ fn is_negation_word(folded: &str) -> bool {
 // Whether the word at `index` denies something, and is not part of a bound or a set phrase.
 fn negates(words: &[Word<'_>], index: usize) -> bool {
     const NOT_AFTER: List = List(
-        "later | more | less | longer | exceed | exceeding | fewer | shorter | only | limited | mehr | weniger | \
+        "later | more | less | longer | exceed | exceeding | fewer | shorter | only | mehr | weniger | \
         langer | spater | nur | prejudice | limitation | limiting | undue | greater | before | otherwise",
     );
     if !is_negation_word(&words[index].folded) {
@@ -714,8 +744,12 @@ fn negates(words: &[Word<'_>], index: usize) -> bool {
     let after = |distance: usize| words.get(index + distance).map_or("", |word| word.folded.as_str());
     let is_numbering = words[index].folded == "no" && after(1).starts_with(|first: char| first.is_ascii_digit());
     let is_choice = index > 0 && words[index - 1].folded == "or";
+    // "Including but not limited to" denies nothing; "liability is not limited" does.
+    let is_list_open = index > 0
+        && matches!(words[index - 1].folded.as_str(), "but" | "including" | "includes" | "include" | "and")
+        && (after(1) == "limited" || (after(1) == "be" && after(2) == "limited"));
     let is_bound = NOT_AFTER.has(after(1)) || (after(1) == "be" && NOT_AFTER.has(after(2)));
-    !(is_numbering || is_choice || is_bound)
+    !(is_numbering || is_choice || is_bound || is_list_open)
 }
 
 // Whether the sentence denies what the query's words say: a negation up to six words before one of them, or up to
@@ -729,6 +763,24 @@ fn is_negative(sentence: &str, query: &Query) -> bool {
             near.into_iter().any(|at| hits[at] && all[at].clause == all[index].clause)
         }
     })
+}
+
+// Whether the sentence takes something out of a rule that stands elsewhere: "nothing in this agreement limits
+// liability for death", "this does not apply to …".
+fn is_exception(sentence: &str) -> bool {
+    const BEGINS: List = List(
+        "nothing in | nothing herein | nothing contained | no provision of | neither clause | except | notwithstanding | \
+        the limitation | the limitations | the exclusion | the exclusions | the foregoing | ausgenommen | \
+        mit ausnahme",
+    );
+    const HAS: List = List(
+        "does not apply | do not apply | shall not apply | will not apply | not limit or exclude | \
+        not exclude or limit | cannot be limited | cannot be excluded | may not be limited | may not be excluded | \
+        gilt nicht | gelten nicht | bleibt unberührt | bleiben unberührt",
+    );
+    let lower = one_line(&sentence.to_lowercase(), usize::MAX);
+    // After the number of the clause.
+    BEGINS.begins(lower.trim_start_matches(|mark: char| !mark.is_alphabetic())) || HAS.is_in(&lower)
 }
 
 fn and_list(parts: impl Iterator<Item = String>) -> String {
@@ -933,6 +985,92 @@ mod tests {
         )]);
         let found = review_of(&foreign, "The document describes how broken machines are brought back to the workshop");
         assert_eq!(found.verdict, Verdict::Unclear, "{}", found.explanation);
+    }
+
+    // The text of the sample agreement as its extraction gives it: from the page one section for each heading, or
+    // from print one section for each page, with lines as wide as the paper.
+    fn sample_agreement(printed: bool) -> Content {
+        let html = include_str!("../../../../infra/local/samples/services-agreement.html");
+        let body = html.split_once("<body>").map_or(html, |(_, body)| body);
+        let mut sections: Vec<Section> = vec![Section { label: "page 1".to_owned(), text: String::new() }];
+        for line in body.lines() {
+            let mut text = String::new();
+            for piece in line.split('<') {
+                text.push_str(piece.split_once('>').map_or(piece, |(_, shown)| shown));
+            }
+            let text = text.trim().replace("&amp;", "&");
+            if line.trim().starts_with("<h2") && !printed {
+                sections.push(Section { label: text.clone(), text: String::new() });
+            }
+            let Some(section) = sections.last_mut() else { continue };
+            let mut width = 0;
+            for word in text.split(' ') {
+                width += word.len() + 1;
+                section.text.push_str(word);
+                let wraps = printed && width > 80;
+                section.text.push(if wraps { '\n' } else { ' ' });
+                width = if wraps { 0 } else { width };
+            }
+            section.text.push_str("\n\n");
+        }
+        Content { format: "sample".to_owned(), sections, truncated: false }
+    }
+
+    #[test]
+    fn the_sample_agreement_meets_all_criteria_but_the_insurance() {
+        use Verdict::*;
+        let samples = include_str!("../../../../infra/local/samples/criteria.json");
+        let criteria: Vec<String> = serde_json::from_str(samples).unwrap();
+        for printed in [false, true] {
+            let content = sample_agreement(printed);
+            let expected = [(Met, "4.2"), (Met, "8.2"), (Met, "6.1"), (Met, "Invoices are payable"), (NotMet, "")];
+            assert_eq!(criteria.len(), expected.len());
+            for (asked, (verdict, first)) in criteria.iter().zip(expected) {
+                let review = review(&content, &criterion(asked));
+                let shown = format!("for {asked:?}: {} {:?}", review.explanation, review.quotations);
+                assert_eq!(review.verdict, verdict, "{shown}");
+                assert!(quotes_stand_in(&content, &review), "{shown}");
+                assert!(review.quotations.first().map_or("", String::as_str).starts_with(first), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_exception_does_not_outweigh_the_rule_that_it_is_made_to() {
+        use Verdict::*;
+        const RULE: &str = "The total liability of each party is limited to EUR 100,000.";
+        const EXCEPTION: &str = "Nothing in this contract limits liability for death or fraud.";
+        for (text, asked, verdict, first) in [
+            (format!("{EXCEPTION} {RULE}"), "Liability is limited to a stated amount", Met, "The total"),
+            (format!("{RULE} {EXCEPTION}"), "Liability is limited to a stated amount", Met, "The total"),
+            (EXCEPTION.to_owned(), "Liability is limited", NotMet, "Nothing"),
+            ("The liability of the supplier is not limited.".to_owned(), "Liability is limited", NotMet, "The"),
+            (
+                "Liability for damages, including but not limited to lost profit, is accepted.".to_owned(),
+                "Liability for damages is accepted",
+                Met,
+                "Liability",
+            ),
+            (
+                "Smoking on the balcony is allowed. This does not apply to smoking on the balcony of the hall."
+                    .to_owned(),
+                "Smoking is allowed on the balcony",
+                Met,
+                "Smoking",
+            ),
+            (
+                "Liability is limited to EUR 5. Liability is not limited to EUR 5.".to_owned(),
+                "Liability is limited to a stated amount",
+                Unclear,
+                "Liability",
+            ),
+        ] {
+            let content = content(&[("all", &text)]);
+            let review = review(&content, &criterion(asked));
+            let shown = format!("for {asked:?} of {text:?}: {} {:?}", review.explanation, review.quotations);
+            assert_eq!(review.verdict, verdict, "{shown}");
+            assert!(review.quotations[0].starts_with(first), "{shown}");
+        }
     }
 
     #[test]

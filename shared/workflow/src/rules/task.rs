@@ -6,7 +6,7 @@
 //!
 //! Invariants: at least one step and at most [`MAX_PLAN_STEPS`]; only tools that exist; a step depends only on
 //! earlier ones; every text that came with the task is put into arguments as a literal, so template syntax in it
-//! is never interpreted. Deliberately absent: mail, HTTP and workflows started from a task's words, because a
+//! is never interpreted; what orders nothing stays with the first step as its context. Deliberately absent: mail, HTTP and workflows started from a task's words, because a
 //! task's text is never a source of addresses.
 
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub(super) struct Step {
     pub(super) mentions: Vec<String>,
     /// The earlier steps that come first, by index.
     pub(super) after: Vec<usize>,
+    /// What the task says besides its orders, on one line; the first step alone has it.
+    pub(super) context: Option<String>,
 }
 
 impl Step {
@@ -96,13 +98,17 @@ pub(super) fn id_of(index: usize) -> String {
 
 /// The steps of a task: the items of its lists and the orders in its sentences; one step when it has neither.
 pub(super) fn split(task: &TaskInput) -> Vec<Step> {
-    let mut pieces = pieces(&task.description);
+    let (mut pieces, mut background) = pieces(&task.description);
     if pieces.is_empty() {
         let text = [task.title.as_deref().unwrap_or_default(), &task.description]
             .into_iter()
             .map(|text| one_line(text, LONGEST_STEP))
             .find(|text| !text.is_empty())
             .unwrap_or_else(|| "Do the task".to_owned());
+        // A title that stands for the task leaves the description to be said; without one it is said already.
+        if task.title.as_deref().is_none_or(|title| title.trim().is_empty()) {
+            background.clear();
+        }
         pieces.push(Piece { text, order: Order::None, in_list: false });
     }
     let rest = pieces.len().saturating_sub(MAX_PLAN_STEPS);
@@ -113,6 +119,7 @@ pub(super) fn split(task: &TaskInput) -> Vec<Step> {
         pieces.push(Piece { text, order: Order::None, in_list: false });
     }
     let overall = Overall::of(task);
+    let mut context = Some(one_line(&background, LONGEST_STEP)).filter(|context| !context.is_empty());
     let mut steps: Vec<Step> = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let after = match piece.order {
@@ -128,6 +135,7 @@ pub(super) fn split(task: &TaskInput) -> Vec<Step> {
             priority: priority(&piece.text).or(overall.priority).unwrap_or(Priority::Normal),
             mentions,
             after,
+            context: context.take(),
             text: piece.text,
         });
     }
@@ -157,7 +165,7 @@ fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &st
     })?;
     let id = id_of(index);
     let optional = |text: &Option<String>| text.as_deref().map_or(Value::Null, |text| json!(literal(text)));
-    let arguments = match tool {
+    let mut arguments = match tool {
         "ask_assistant" => json!({ "instruction": literal(&step.text), "text": "{{ task.description }}" }),
         "publish_event" => json!({
             "type": EVENT_TYPE,
@@ -182,6 +190,15 @@ fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &st
             },
         }),
     };
+    // An answer is taken from the whole description, which has the context.
+    if let Some(context) = &step.context
+        && let Some(Value::Object(known)) = ["/detail", "/value"].iter().find_map(|at| arguments.pointer(at))
+    {
+        let mut known = known.clone();
+        known.insert("context".to_owned(), json!(literal(context)));
+        let name = if tool == "publish_event" { "detail" } else { "value" };
+        arguments[name] = Value::Object(known);
+    }
     let arguments: BTreeMap<String, Value> = match arguments {
         Value::Object(fields) => fields.into_iter().collect(),
         _ => BTreeMap::new(),
@@ -216,8 +233,10 @@ enum Order {
     BesidePrevious,
 }
 
-fn pieces(description: &str) -> Vec<Piece> {
+// The steps' pieces in order, and what of the description is none of them.
+fn pieces(description: &str) -> (Vec<Piece>, String) {
     let mut found: Vec<Piece> = Vec::new();
+    let mut background = String::new();
     let mut prose = String::new();
     let mut is_material = false;
     // The indentation of the item that is open: deeper lines belong to it.
@@ -231,7 +250,7 @@ fn pieces(description: &str) -> Vec<Piece> {
         let belongs = open_item.is_some_and(|item| indent > item);
         match list_item(line) {
             Some(item) if !belongs => {
-                is_material = prose_pieces(&std::mem::take(&mut prose), &mut found);
+                is_material = prose_pieces(&std::mem::take(&mut prose), &mut found, &mut background);
                 if is_material {
                     break;
                 }
@@ -262,10 +281,18 @@ fn pieces(description: &str) -> Vec<Piece> {
         }
     }
     if !is_material {
-        prose_pieces(&prose, &mut found);
+        prose_pieces(&prose, &mut found, &mut background);
     }
     found.retain(|piece| piece.text.chars().any(char::is_alphanumeric));
-    found
+    (found, background)
+}
+
+// Keeps what orders nothing; more than one line of it can hold is only counted as more.
+fn keep(background: &mut String, text: &str) {
+    if background.len() <= 4 * LONGEST_STEP {
+        background.push_str(text.trim());
+        background.push(' ');
+    }
 }
 
 fn append(found: &mut [Piece], line: &str) {
@@ -285,22 +312,36 @@ fn item_order(text: &str, marker: Marker, is_first: bool) -> Order {
 
 // The orders in sentences, each with its place in the sequence. Whether what follows is no more of the task, but the
 // text that it is about ("Summarize the following: …").
-fn prose_pieces(prose: &str, found: &mut Vec<Piece>) -> bool {
+fn prose_pieces(prose: &str, found: &mut Vec<Piece>, background: &mut String) -> bool {
     const ENDS: List = List(
         "when done | once done | when finished | once finished | when it is done | when all is done | \
         when everything is done | when complete | wenn alles erledigt ist | wenn fertig",
     );
-    // What ends in a colon announces the list below it.
-    for sentence in sentences(prose).into_iter().filter(|sentence| !sentence.ends_with(':')) {
+    let all = sentences(prose);
+    // Who goes on with "then" and "finally" gives orders to the end, and not a text to work on.
+    let last_in_sequence = all.iter().rposition(|sentence| {
+        let (bare, cue) = without_cue(sentence);
+        matches!(cue, Some(Order::AfterPrevious | Order::AfterAll)) && is_order(bare)
+    });
+    for (place, whole) in all.into_iter().enumerate() {
+        let sentence = whole.strip_suffix(':').unwrap_or(whole);
+        let is_announcement = sentence.len() < whole.len();
+        // What ends in a colon announces the list below it, unless it says what to do with the text below.
+        if is_announcement && !answers_from_below(without_cue(sentence).0) {
+            keep(background, whole);
+            continue;
+        }
+        let goes_on = last_in_sequence.is_some_and(|last| last > place);
         for (index, clause) in clauses(sentence).into_iter().enumerate() {
             let (bare, cue) = without_cue(clause.text);
             if !is_order(bare) {
+                keep(background, clause.text);
                 continue;
             }
-            if let Some(instruction) = about_what_follows(bare) {
+            if let Some(instruction) = about_what_follows(bare, goes_on, cue.is_some()) {
                 let order = cue.unwrap_or(if clause.joined { Order::AfterPrevious } else { Order::None });
                 found.push(Piece { text: one_line(trimmed(instruction), LONGEST_STEP), order, in_list: false });
-                if instruction.len() < bare.len() || !sentence.contains(": ") {
+                if instruction.len() < bare.len() || !(sentence.contains(": ") || is_announcement) {
                     return true;
                 }
                 continue;
@@ -318,17 +359,45 @@ fn prose_pieces(prose: &str, found: &mut Vec<Piece>) -> bool {
             };
             found.push(Piece { text: one_line(trimmed(bare), LONGEST_STEP), order, in_list: false });
         }
+        if is_announcement {
+            return true;
+        }
     }
     false
 }
 
-// The instruction in a clause that can be followed from the task's own text, where that text comes next.
-fn about_what_follows(clause: &str) -> Option<&str> {
-    const FOLLOWS: List = List("following | below | folgenden | folgende | unten");
-    let instruction = clause.split_once(": ").map_or(clause, |(instruction, _)| instruction);
-    let is_about = action(instruction) == Action::Answer
-        && (instruction.len() < clause.len() || FOLLOWS.is_in(&instruction.to_lowercase()));
+const FOLLOWS: List = List("following | below | folgenden | folgende | unten");
+
+// "Summarize:", "List all dates in the following text:"
+fn answers_from_below(announcement: &str) -> bool {
+    let lower = announcement.to_lowercase();
+    action(announcement) == Action::Answer && (EXTRACTS.begins(without_name(&lower)) || FOLLOWS.is_in(&lower))
+}
+
+// The instruction in a clause that can be followed from the task's own text, where that text comes next: it says so,
+// or a colon is followed by a sentence of its own. A colon in the middle of a sentence ("what they ordered: forty
+// seats") announces only the rest of that sentence.
+fn about_what_follows(clause: &str, goes_on: bool, is_in_sequence: bool) -> Option<&str> {
+    let (instruction, rest) = clause.split_once(": ").unwrap_or((clause, ""));
+    if action(instruction) != Action::Answer {
+        return None;
+    }
+    let is_about = if points_below(instruction) {
+        !(goes_on && is_in_sequence)
+    } else {
+        !goes_on && rest.trim_start_matches(['"', '“', '„', '«', '\'']).starts_with(char::is_uppercase)
+    };
     is_about.then_some(instruction)
+}
+
+/// Whether an instruction says that the text it is about comes after it.
+pub(super) fn points_below(instruction: &str) -> bool {
+    FOLLOWS.is_in(&instruction.to_lowercase())
+}
+
+/// Whether a sentence gives an order, after words of sequence or not.
+pub(super) fn gives_order(sentence: &str) -> bool {
+    is_order(without_cue(sentence).0)
 }
 
 fn trimmed(text: &str) -> &str {
@@ -372,10 +441,19 @@ fn clauses(sentence: &str) -> Vec<Clause<'_>> {
         let begins = |joint: &&&str| {
             sentence.as_bytes()[at..].get(..joint.len()).is_some_and(|head| head.eq_ignore_ascii_case(joint.as_bytes()))
         };
-        let Some(joint) = JOINTS.iter().find(begins) else { continue };
+        // "Desks etc. Finally, pay": an abbreviation that ended the sentence after all, as the word of sequence says.
+        let after_stop = sentence[..at].ends_with('.').then_some(&" ");
+        let Some(joint) = JOINTS.iter().find(begins).or(after_stop) else { continue };
         let next = at + joint.len();
-        skip_to = next;
         let (bare, cue) = without_cue(&sentence[next..]);
+        if *joint == " " {
+            if cue.is_some() && begins_with_order(bare) {
+                found.push(Clause { text: &sentence[start..at], joined });
+                (start, joined) = (next, false);
+            }
+            continue;
+        }
+        skip_to = next;
         if begins_with_order(bare) && (*joint != ", " || cue.is_some() || is_order(&sentence[start..at])) {
             found.push(Clause { text: &sentence[start..at], joined });
             // The joint's own "then" is the cue of what follows.
@@ -444,7 +522,9 @@ fn is_order(clause: &str) -> bool {
         du musst | sie müssen | muss | müssen | soll | sollte | nicht vergessen",
     );
     let lower = clause.to_lowercase();
-    begins_with_order(clause) || TELLS.is_in(&lower) || named_order(clause)
+    // "Do this: call them"
+    let is_announced = || clause.split_once(": ").is_some_and(|(_, order)| begins_with_order(order));
+    begins_with_order(clause) || TELLS.is_in(&lower) || named_order(clause) || is_announced()
 }
 
 // "Anna: call them", "@ben call them", "Anna should call them"
@@ -514,6 +594,8 @@ enum Action {
     Other,
 }
 
+const EXTRACTS: List = List("summarize | summarise | extract | fasse");
+
 fn action(text: &str) -> Action {
     const ANNOUNCES: List = List(
         "notify | announce | publish | inform | broadcast | alert | send a notification | send out a notice | \
@@ -521,9 +603,12 @@ fn action(text: &str) -> Action {
         melde",
     );
     const LETS: List = List("let");
-    const EXTRACTS: List = List("summarize | summarise | extract | fasse");
     const WRITES: List =
         List("write | draft | create | generate | prepare | give | make | list | answer | schreibe | erstelle");
+    const LISTS: List = List(
+        "list the | list all | list every | list each | list which | list what | list who | list any | \
+        liste alle | liste die",
+    );
     const OWN_TEXT: List = List(
         "summary | of the following | from the following | the text | this text | of the text | from the text | \
         the following text | in the description | from the description | the notes | these notes | the text below | \
@@ -535,11 +620,36 @@ fn action(text: &str) -> Action {
     let bare = bare.trim_start_matches("please ").trim_start_matches("bitte ");
     if ANNOUNCES.begins(bare) || (LETS.begins(bare) && lower.contains(" know")) {
         Action::Announce
-    } else if EXTRACTS.begins(bare) || (WRITES.begins(bare) && OWN_TEXT.is_in(&lower)) {
+    } else if EXTRACTS.begins(bare)
+        || LISTS.begins(bare)
+        || (WRITES.begins(bare) && OWN_TEXT.is_in(&lower))
+        || is_draft(bare)
+    {
         Action::Answer
     } else {
         Action::Other
     }
+}
+
+/// Whether an order asks to write a text for someone, which the assistant drafts.
+pub(super) fn is_draft(order: &str) -> bool {
+    const DRAFTS: List = List("write | draft | compose | schreibe | entwirf | verfasse");
+    const DRAFTED: List = List(
+        "note | letter | message | reply | response | email | e-mail | mail | invitation | announcement | \
+        paragraph | text | article | report | memo | description | introduction | nachricht | brief | antwort | \
+        einladung | bericht | begrüßung",
+    );
+    let lower = order.to_lowercase();
+    let bare = without_name(&lower).trim_start_matches("please ").trim_start_matches("bitte ");
+    DRAFTS.begins(bare) && DRAFTED.is_in(&object(bare))
+}
+
+// The few words after the verb, up to the first that only says to whom, about what or how: in "write to the author
+// of the report" no report is written.
+fn object(order: &str) -> String {
+    const ENDS: List = List("to | for | about | of | on | in | with | that | which | from | für | über | von | auf");
+    let words = order.split([' ', ',', ';', ':', '.']).filter(|word| !word.is_empty()).skip(1).take(7);
+    words.take_while(|word| !ENDS.has(word)).collect::<Vec<_>>().join(" ")
 }
 
 // What follows "anna: " or "@anna ".
@@ -864,6 +974,89 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_task_becomes_a_step_for_each_of_its_orders() {
+        let sample: Value = serde_json::from_str(include_str!("../../../../infra/local/samples/task.json")).unwrap();
+        let mut task = task(sample["description"].as_str().unwrap());
+        task.title = sample["title"].as_str().map(str::to_owned);
+        let plan = plan(&task, TOOLS).unwrap();
+        let steps: Vec<(&str, &str, Vec<&str>)> = plan
+            .steps
+            .iter()
+            .map(|step| {
+                let start = step.title.split(' ').take(2).map(str::len).sum::<usize>() + 1;
+                (&step.title[..start], step.tool.as_str(), step.depends_on.iter().map(String::as_str).collect())
+            })
+            .collect();
+        assert_eq!(
+            steps,
+            [
+                ("summarize what", "ask_assistant", vec![]),
+                ("write a", "ask_assistant", vec!["step_1"]),
+                ("list the", "ask_assistant", vec!["step_2"]),
+                ("record the", "set_record", vec!["step_3"]),
+                ("publish an", "publish_event", vec!["step_4"]),
+            ]
+        );
+        for step in plan.steps.iter().filter(|step| step.tool == "ask_assistant") {
+            assert_eq!(step.arguments["text"], "{{ task.description }}");
+        }
+        let answer = |index: usize| {
+            let instruction = rendered(&plan.steps[index].arguments["instruction"]);
+            super::super::answer::answer(instruction.as_str().unwrap(), &task.description)
+        };
+        assert_eq!(answer(0), "forty seats, the document review package and telephone support on working days");
+        assert_eq!(answer(1), "Nordfjell Logistics signed on Friday and starts on 7 December.");
+    }
+
+    #[test]
+    fn a_colon_announces_a_list_or_a_text_only_where_one_follows() {
+        check(
+            "Check two things: the price and the date. Then call Bob.",
+            &[("Check two things: the price and the date", &[]), ("call Bob", &[1])],
+        );
+        check(
+            "We signed. Summarize what they want: seats, e.g. forty, from Acme Ltd. Then call Bob.",
+            &[("Summarize what they want: seats, e.g. forty, from Acme Ltd", &[]), ("call Bob", &[1])],
+        );
+        check(
+            "Order chairs, desks etc. Finally, pay approx. 40 bills.",
+            &[("Order chairs, desks etc", &[]), ("pay approx. 40 bills", &[1])],
+        );
+        check(
+            "Call Acme Ltd. and order chairs etc. Then pay.",
+            &[("Call Acme Ltd", &[]), ("order chairs etc", &[1]), ("pay", &[2])],
+        );
+        check(
+            "First, summarize the following order: forty seats. Then call Bob.",
+            &[("summarize the following order: forty seats", &[]), ("call Bob", &[1])],
+        );
+        check("Do this: call Bob and pay the bill.", &[("Do this: call Bob", &[]), ("pay the bill", &[1])]);
+        check("Summarize this: We met in May. Call Bob. Anna should pay.", &[("Summarize this", &[])]);
+        check("Summarize:\nWe met in May. Call Bob.", &[("Summarize", &[])]);
+        check(
+            "Before the move, do the following:\n- Call Bob\n- Pay the bill: all of it",
+            &[("Call Bob", &[]), ("Pay the bill: all of it", &[])],
+        );
+    }
+
+    #[test]
+    fn what_orders_nothing_stays_with_the_first_step() {
+        for (description, context) in [
+            ("We had a bad week. Please call Bob. It was late.", json!("We had a bad week. It was late.")),
+            ("For the move to Leeds:\n- Call Bob\n- Pay", json!("For the move to Leeds:")),
+            ("Everything for {{ task.id }} is late. Notify the team.", json!("Everything for {{ task.id }} is late.")),
+            ("Call Bob. Pay the bill.", Value::Null),
+        ] {
+            let plan = plan(&task(description), TOOLS).unwrap();
+            let first = rendered(&json!(plan.steps[0].arguments));
+            let found = first.pointer("/value/context").or_else(|| first.pointer("/detail/context"));
+            assert_eq!(found.unwrap_or(&Value::Null), &context, "of {description:?}");
+            let others = json!(plan.steps[1..]).to_string();
+            assert!(!others.contains("context"), "of {description:?}");
+        }
+    }
+
+    #[test]
     fn who_when_and_how_urgent_is_taken_from_the_words() {
         for (text, due, assignee, priority) in [
             ("Call the bank by 2025-03-14", Some("2025-03-14"), None, Priority::Normal),
@@ -911,6 +1104,11 @@ mod tests {
             ("Extract all dates", "ask_assistant"),
             ("Write a summary of the meeting", "ask_assistant"),
             ("List all names mentioned below", "ask_assistant"),
+            ("Write a welcome note for the team", "ask_assistant"),
+            ("Please draft the invitation letter", "ask_assistant"),
+            ("List the accounts that we need", "ask_assistant"),
+            ("List Bob as a contact", "set_record"),
+            ("Write the numbers down", "set_record"),
             ("Write to the supplier", "set_record"),
             ("Answer the phone", "set_record"),
             ("Notify the team", "publish_event"),

@@ -132,12 +132,12 @@ fn last_word(text: &str) -> &str {
 
 fn is_abbreviation(word: &str) -> bool {
     const ABBREVIATIONS: List = List(
-        "abs | art | bzgl | bzw | ca | cf | co | corp | dr | e.g | etc | evtl | fig | frau | fr | gem | ggf | hr | \
-        i.e | inc | inkl | jr | lit | ltd | mr | mrs | ms | mwst | no | nr | p | par | pos | prof | s | sec | sr | \
+        "abs | approx | art | bzgl | bzw | ca | cf | co | corp | dept | dr | e.g | etc | evtl | fig | frau | fr | gem | ggf | hr | \
+        i.e | inc | incl | inkl | jr | lit | ltd | mr | mrs | ms | mwst | no | nr | p | par | pos | prof | s | sec | sr | \
         st | str | tel | u.a | usw | v | vgl | vs | z.b",
     );
     // "no." and "etc." end sentences too, but mostly a number or more of the sentence follows.
-    word.len() <= 5 && ABBREVIATIONS.has(&word.to_lowercase())
+    word.len() <= 6 && ABBREVIATIONS.has(&word.to_lowercase())
 }
 
 fn starts_with_month(text: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::{
         email::{Draft, Email, EmailAnalysis, EmailInput},
         input::decode_base64,
     },
-    engine::{Context, Semantics, Stop, Workflow},
+    engine::{Context, EffectKey, Semantics, Stop, Workflow},
     mail,
     ports::{AnswerLedger, Assistant, Claim, Clock, Mailer, Objects, Tracking, TrackingEntry},
 };
@@ -61,10 +61,11 @@ impl Workflow for EmailProcessing {
 
         let mut response = None;
         let mut withheld = None;
-        if analysis.requires_response {
+        // No assistant decides that a machine is answered.
+        if analysis.requires_response && email.no_reply_because.is_none() {
+            let draft = self.generate_response(run, &analysis).await?;
             match self.claim_answer(run, &email).await? {
                 Claim::Granted => {
-                    let draft = self.generate_response(run, &analysis).await?;
                     self.send_response(run, &email, &draft).await?;
                     response = Some(draft);
                 }
@@ -130,10 +131,9 @@ impl EmailProcessing {
     }
 
     async fn send_response(&self, run: &Context, email: &Email, draft: &Draft) -> Result<(), Stop> {
-        let mail = mail::reply_to(email, draft);
-        run.effect("send_response", Semantics::AtMostOnce, |_key| self.mailer.send(run.id(), "send_response", &mail))
-            .await
-            .map(|_receipt| ())
+        let mail = &mail::reply_to(email, draft);
+        let send = |key: EffectKey| async move { self.mailer.send(run.id(), key.position(), mail).await };
+        run.effect("send_response", Semantics::AtMostOnce, send).await.map(|_receipt| ())
     }
 
     async fn update_email_tracking(

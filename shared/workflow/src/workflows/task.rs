@@ -16,7 +16,7 @@ use crate::{
         Failure, WorkflowType,
         task::{MAX_PLAN_STEPS, Plan, PlanStep, StepResult, StepStatus, TaskInput, TaskReport},
     },
-    engine::{Context, Semantics, Stop, Workflow},
+    engine::{Context, EffectKey, Semantics, Stop, Workflow},
     ports::{Assistant, Clock, Tracking, TrackingEntry},
     templates::{self, Values},
 };
@@ -147,7 +147,7 @@ impl TaskAutomation {
         }
         let tool = self.tools.get(&step.tool).map_err(place)?;
         let arguments = fill_arguments(step, &scope).map_err(place)?;
-        let call = &|key: String| ToolCall {
+        let call = &|key: Option<EffectKey>| ToolCall {
             run: branch.run(),
             definition: branch.definition(),
             task,
@@ -155,10 +155,10 @@ impl TaskAutomation {
             key,
         };
         result.output = match tool.semantics() {
-            None => branch.ask(&step.id, || tool.call(call(step.id.clone()))).await?,
+            None => branch.ask(&step.id, || tool.call(call(None))).await?,
             Some(semantics) => {
                 branch
-                    .effect(&step.id, semantics, |key| async move { Ok(tool.call(call(key.to_string())).await?.value) })
+                    .effect(&step.id, semantics, |key| async move { Ok(tool.call(call(Some(key))).await?.value) })
                     .await?
             }
         };

@@ -7,8 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{Failure, Run, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput},
-    engine::Semantics,
+    domain::{
+        Failure, Kind, Run, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput,
+    },
+    engine::{EffectKey, Semantics},
     mail,
     ports::{Answer, Assistant, Clock, EventBus, Mailer, OutgoingEvent, Queue, Tracking, TrackingEntry},
 };
@@ -46,14 +48,19 @@ pub struct ToolCall<'a> {
     pub task: &'a TaskInput,
     /// The arguments, templates filled.
     pub arguments: &'a BTreeMap<String, Value>,
-    /// The effect's stable key, for the other side to deduplicate by.
-    pub key: String,
+    /// The effect's stable key, for the other side to deduplicate by; a tool without effects has none.
+    pub key: Option<EffectKey>,
 }
 
 impl ToolCall<'_> {
+    fn key(&self) -> Result<&EffectKey, Failure> {
+        self.key.as_ref().ok_or_else(|| Failure::new(Kind::Unknown, "a tool with effects was called without a key"))
+    }
+
     fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_path_to_error::deserialize(json!(self.arguments))
-            .map_err(|error| Failure::validation(format!("argument `{}`: {}", error.path(), error.inner())))
+        serde_path_to_error::deserialize(json!(self.arguments)).map_err(|error| {
+            Failure::validation(format!("argument `{}`: {}", error.path(), input::problem(error.inner())))
+        })
     }
 }
 
@@ -140,7 +147,9 @@ impl Tool for PublishEvent {
             detail: BTreeMap<String, Value>,
         }
         let Arguments { detail_type, detail } = call.read()?;
-        self.0.publish(&call.key, &OutgoingEvent { detail_type: detail_type.clone(), detail: json!(detail) }).await?;
+        self.0
+            .publish(call.key()?.as_str(), &OutgoingEvent { detail_type: detail_type.clone(), detail: json!(detail) })
+            .await?;
         Ok(done(json!({ "published": detail_type })))
     }
 }
@@ -175,12 +184,12 @@ impl Tool for SetRecord {
             value: Value,
         }
         let Arguments { name, value } = call.read()?;
-        if name.is_empty() || name.len() > 256 {
-            return Err(Failure::validation("argument `name`: must have 1 to 256 bytes"));
+        if name.is_empty() || name.len() > 256 || name.contains('#') {
+            return Err(Failure::validation("argument `name`: must have 1 to 256 bytes and no `#`"));
         }
         let entry = TrackingEntry {
             workflow: WorkflowType::TaskAutomation,
-            data_id: format!("{}/{name}", call.task.id),
+            data_id: format!("{}#{name}", call.task.id),
             run_id: call.run.id,
             status: "recorded".to_owned(),
             details: value.clone(),
@@ -227,8 +236,8 @@ impl Tool for SendEmail {
             references: Vec::new(),
             is_reply: false,
         };
-        let receipt = self.0.send(call.run.id, "send_email", &mail).await?;
-        Ok(done(json!({ "sent_to": recipient, "message_id": receipt.message_id })))
+        // What a delivery event settles the step with is a receipt too.
+        Ok(done(json!(self.0.send(call.run.id, call.key()?.position(), &mail).await?)))
     }
 }
 
@@ -259,7 +268,7 @@ impl Tool for StartWorkflow {
         }
         let Arguments { workflow, data } = call.read()?;
         let input = input::parse(workflow.parse()?, data)?;
-        let id = RunId::derived(call.run.created_at, &["run", &call.key]);
+        let id = RunId::derived(call.run.created_at, &["run", call.key()?.as_str()]);
         self.0.start(&input, id, &format!("run:{}", call.run.id)).await?;
         Ok(done(json!({ "run_id": id })))
     }
