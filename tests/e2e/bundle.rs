@@ -155,8 +155,9 @@ impl Bundle {
     /// The runs on the data of this id, as the list shows them.
     pub(crate) async fn runs_on(&self, workflow: &str, data_id: &str) -> Vec<Value> {
         let listed = self.get(&format!("/workflow/runs?type={workflow}&limit=100")).await;
-        assert_eq!(listed.status, 200, "{}", listed.body);
-        let runs = listed.body["runs"].as_array().unwrap().iter();
+        // Another test may just have killed the function that answers.
+        assert!(listed.status == 200 || listed.status >= 500, "{}", listed.body);
+        let runs = listed.body["runs"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
         runs.filter(|run| run["data_id"] == data_id).cloned().collect()
     }
 
@@ -164,7 +165,8 @@ impl Bundle {
     pub(crate) async fn ended(&self, location: &str) -> Value {
         self.wait(&format!("{location} to end"), async || {
             let run = self.get(location).await.body;
-            (!matches!(run["status"].as_str(), Some("queued" | "running"))).then_some(run)
+            // Another test may just have killed the function that answers.
+            run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running")).then_some(run)
         })
         .await
     }
