@@ -1,7 +1,11 @@
 //! A workflow's consumer on ports in memory.
 
 use std::{
-    sync::{Arc, Mutex},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,12 +16,18 @@ use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, Status, WorkflowType,
+        definition::Definition,
+        document::{Content, Criterion, Review},
+        email::{Draft, Email, EmailAnalysis},
         run::{Origin, Trigger},
+        task::{Plan, StepResult, TaskInput, TaskReport},
     },
+    embedded,
     engine::Deadline,
-    ports::Clock as _,
+    ports::{Answer, Assistant, Clock as _},
+    rules::RulesAssistant,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(Default)]
 struct Changes(Mutex<Vec<(String, Duration)>>);
@@ -44,7 +54,10 @@ struct Bench {
 }
 
 fn bench(workflow: WorkflowType) -> Bench {
-    let tester = WorkflowTester::new();
+    bench_of(workflow, WorkflowTester::new())
+}
+
+fn bench_of(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
     let changes = Arc::new(Changes::default());
     let consumer = Consumer {
         workflow,
@@ -103,6 +116,87 @@ async fn a_malformed_message_goes_to_the_dead_letters_with_its_reason_and_its_ba
     assert!(letters.iter().any(|letter| letter.reason.contains("not JSON") && letter.body == "{\"type\":"));
     assert!(letters.iter().any(|letter| letter.reason.contains("`data.id`")));
     assert_eq!(bench.tester.mailer.sent().len(), 2);
+}
+
+/// The most calls that were ever under way at once.
+#[derive(Default)]
+struct Crowd {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// `rules`, taking its time: each call waits until others had the chance to begin.
+struct Unhurried(Arc<Crowd>);
+
+impl Unhurried {
+    async fn dwell(&self) {
+        let now = self.0.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most.fetch_max(now, Ordering::SeqCst);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Assistant for Unhurried {
+    fn model(&self) -> &str {
+        RulesAssistant.model()
+    }
+    async fn analyze_email(&self, definition: &Definition, email: &Email) -> Result<Answer<EmailAnalysis>, Failure> {
+        self.dwell().await;
+        RulesAssistant.analyze_email(definition, email).await
+    }
+    async fn generate_response(
+        &self,
+        definition: &Definition,
+        template: &str,
+        context: &BTreeMap<String, Value>,
+    ) -> Result<Answer<Draft>, Failure> {
+        RulesAssistant.generate_response(definition, template, context).await
+    }
+    async fn review_document(
+        &self,
+        definition: &Definition,
+        content: &Content,
+        criterion: &Criterion,
+    ) -> Result<Answer<Review>, Failure> {
+        RulesAssistant.review_document(definition, content, criterion).await
+    }
+    async fn analyze_task(
+        &self,
+        definition: &Definition,
+        task: &TaskInput,
+        tools: &[(&str, &str)],
+    ) -> Result<Answer<Plan>, Failure> {
+        RulesAssistant.analyze_task(definition, task, tools).await
+    }
+    async fn generate_report(
+        &self,
+        definition: &Definition,
+        task: &TaskInput,
+        results: &[StepResult],
+    ) -> Result<Answer<TaskReport>, Failure> {
+        RulesAssistant.generate_report(definition, task, results).await
+    }
+    async fn ask(&self, definition: &Definition, instruction: &str, text: &str) -> Result<Answer<String>, Failure> {
+        RulesAssistant.ask(definition, instruction, text).await
+    }
+}
+
+#[tokio::test]
+async fn messages_of_a_batch_are_worked_on_side_by_side_within_the_limit() {
+    let crowd = Arc::new(Crowd::default());
+    let assistant = Arc::new(Unhurried(crowd.clone()));
+    let tester = WorkflowTester::with_assistant(embedded::definitions().unwrap(), assistant);
+    let mut bench = bench_of(WorkflowType::EmailProcessing, tester);
+    bench.consumer.concurrency = 3;
+    let bodies: Vec<String> = (0..10).map(|number| email(&format!("sender{number}"))).collect();
+    let failed = bench.handle(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(failed.is_empty());
+    assert_eq!(bench.tester.mailer.sent().len(), 10);
+    assert_eq!(crowd.most.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test]
@@ -209,7 +303,7 @@ async fn a_message_on_the_wrong_queue_leaves_its_run_alone() {
 async fn a_source_that_no_function_of_ours_writes_is_refused() {
     let bench = bench(WorkflowType::EmailProcessing);
     for source in ["alice", "user:alice", "run:x", "event:", &format!("event:{}", "x".repeat(600))] {
-        let mut message: serde_json::Value = serde_json::from_str(&email("a")).unwrap();
+        let mut message: Value = serde_json::from_str(&email("a")).unwrap();
         message["source"] = json!(source);
         bench.handle(&[&message.to_string()]).await;
     }

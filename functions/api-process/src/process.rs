@@ -42,18 +42,21 @@ pub(crate) async fn process(
     let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: principal.caller() };
     let preference = Preference::read(&headers);
 
+    // Should this process die, the message finds the lease over, or the run queued, and the consumer goes on from
+    // the journal.
+    let insured_after = api.worker.lease() + INSURANCE_MARGIN;
     if preference.respond_async && preference.wait.is_none() {
-        // The message before the run: were it the other way round, a run could wait for ever for a message that
-        // was never sent. A message that finds no run yet is the insurance message's case.
-        let insured_after = INSURANCE_MARGIN;
-        api.queue.resume(input.workflow(), id, insured_after).await?;
-        api.worker.begin(&input, id, origin).await?;
-        api.queue.resume(input.workflow(), id, Duration::ZERO).await?;
+        let (insured, begun) = futures::join!(
+            api.queue.resume(input.workflow(), id, insured_after),
+            api.worker.begin(&input, id, origin),
+        );
+        begun?;
+        let asked_for = api.queue.resume(input.workflow(), id, Duration::ZERO).await;
+        // One message suffices; the other is the insurance.
+        asked_for.or(insured)?;
         return Ok(accepted(id, Status::Queued));
     }
 
-    // Should this process die, the message finds the lease over and the consumer goes on from the journal.
-    let insured_after = api.worker.lease() + INSURANCE_MARGIN;
     let (insured, begun) = futures::join!(
         api.queue.resume(input.workflow(), id, insured_after),
         api.worker.begin_leased(&input, id, origin),

@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
     let handler = Arc::new(EventHandler {
         queue: deployment.queue(),
         journal: deployment.journal(),
-        objects: deployment.objects(),
+        objects: deployment.documents(),
         answers: deployment.answers(),
         clock: deployment.clock(),
         mail_bucket: deployment.settings().mail_bucket.clone(),

@@ -107,9 +107,13 @@ impl Deployment {
         Arc::new(TableJournal::new(self.table.clone()))
     }
 
-    /// The mail and document buckets.
-    pub fn objects(&self) -> Arc<dyn Objects> {
-        Arc::new(S3Objects::new(&self.aws, [&self.settings.mail_bucket, &self.settings.document_bucket]))
+    /// The document bucket, in which nobody finds anybody's mail.
+    pub fn documents(&self) -> Arc<dyn Objects> {
+        Arc::new(S3Objects::new(&self.aws, [&self.settings.document_bucket]))
+    }
+
+    fn stored_mail(&self) -> Arc<dyn Objects> {
+        Arc::new(S3Objects::new(&self.aws, [&self.settings.mail_bucket]))
     }
 
     /// Who was answered.
@@ -156,7 +160,7 @@ impl Deployment {
                 assistant: self.assistant(),
                 mailer: self.mailer(),
                 answers: self.answers(),
-                objects: self.objects(),
+                objects: self.stored_mail(),
                 tracking: self.tracking(),
                 clock: self.clock(),
                 own_address: self.settings.sender_address.clone(),
@@ -165,7 +169,7 @@ impl Deployment {
                 assistant: self.assistant(),
                 // The child is this very binary: its main looks for the child's argument first.
                 extractor: Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default())),
-                objects: self.objects(),
+                objects: self.documents(),
                 tracking: self.tracking(),
                 clock: self.clock(),
             }),
