@@ -43,11 +43,11 @@ token: ## print a token for the local API: make token USER=alice GROUPS=operator
 	  --user '$(if $(filter command line,$(origin USER)),$(USER),alice)' \
 	  --groups '$(if $(filter command line,$(origin GROUPS)),$(GROUPS),operators)'
 
-# Rust for another processor needs Zig as its linker; sam finds cargo-lambda, and that finds Zig, on the path.
+# Zig links for the processor and the C library of Lambda, whatever those of this machine are; sam finds cargo-lambda,
+# and that finds Zig, on the path.
 ARCHITECTURE ?= arm64
 deploy: tools ## build for AWS and deploy there, asking what it needs to know: ARCHITECTURE=arm64 or x86_64
-	@[ "$(ARCHITECTURE)" = "$$(uname -m | sed s/aarch64/arm64/)" ] || \
-	  $(TOOLS)/python -m pip install --quiet --no-deps --requirement infra/local/requirements-cross.txt
+	$(TOOLS)/python -m pip install --quiet --no-deps --requirement infra/local/requirements-cross.txt
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam build --parameter-overrides Architecture=$(ARCHITECTURE)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
 
