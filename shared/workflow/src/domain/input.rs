@@ -115,6 +115,9 @@ pub fn parse(workflow: WorkflowType, data: Value) -> Result<Input, Invalid> {
     }
 }
 
+// Whoever sends a hundred thousand wrong criteria learns of some; answers and logs stay small.
+const MOST_VIOLATIONS: usize = 20;
+
 /// What JSON says is wrong, without the value that it would quote: a person wrote that, and this text goes into
 /// logs and answers.
 pub fn problem(error: &serde_json::Error) -> String {
@@ -131,6 +134,8 @@ pub fn problem(error: &serde_json::Error) -> String {
 fn read<T: DeserializeOwned + Validate<Context: Default>>(data: Value) -> Result<T, Invalid> {
     let value: T = serde_path_to_error::deserialize(data).map_err(|error| {
         let path = error.path().to_string();
+        // The name of a header is something that a person wrote.
+        let path = if path.starts_with("headers.") { "headers".to_owned() } else { path };
         let field = if path == "." { "data".to_owned() } else { format!("data.{path}") };
         Invalid::one(field, problem(error.inner()))
     })?;
@@ -138,6 +143,7 @@ fn read<T: DeserializeOwned + Validate<Context: Default>>(data: Value) -> Result
         Invalid(
             report
                 .iter()
+                .take(MOST_VIOLATIONS)
                 .map(|(path, error)| Violation { field: format!("data.{path}"), problem: error.to_string() })
                 .collect(),
         )
@@ -169,8 +175,8 @@ fn check_document(document: &DocumentInput) -> Result<(), Invalid> {
     }
     let mut ids: Vec<String> = document.criteria().into_iter().map(|criterion| criterion.id).collect();
     ids.sort();
-    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Invalid::one("data.review_criteria", format!("two criteria have the id `{}`", pair[0])));
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Invalid::one("data.review_criteria", "two criteria have the same id"));
     }
     Ok(())
 }
@@ -226,6 +232,10 @@ mod tests {
             let shown = parse(WorkflowType::EmailProcessing, data).unwrap_err().to_string();
             assert!(!shown.contains("diagnosis") && shown.len() < 300, "{shown}");
         }
+        let headers = json!({"id": "1", "from": "a@b.example", "content": "x", "headers": {"diagnosis": 7}});
+        assert!(!parse(WorkflowType::EmailProcessing, headers).unwrap_err().to_string().contains("diagnosis"));
+        let many = json!({"id": "1", "file": {"text": "x"}, "review_criteria": vec![""; 100_000]});
+        assert!(parse(WorkflowType::DocumentReview, many).unwrap_err().to_string().len() < 5_000);
         let review = parse(WorkflowType::DocumentReview, json!({"id": "1", "file": 7, "review_criteria": secret}));
         assert!(!review.unwrap_err().to_string().contains("diagnosis"));
     }
@@ -251,7 +261,7 @@ mod tests {
             (
                 DocumentReview,
                 json!({"id": "1", "file": {"text": "x"}, "review_criteria": [{"id": "c2", "text": "a"}, "b"]}),
-                "two criteria have the id `c2`",
+                "two criteria have the same id",
             ),
             (TaskAutomation, json!({"id": "1"}), "description"),
         ];
