@@ -300,6 +300,16 @@ async fn a_message_on_the_wrong_queue_leaves_its_run_alone() {
 }
 
 #[tokio::test]
+async fn a_run_id_from_the_future_is_refused() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let mut message: Value = serde_json::from_str(&email("a")).unwrap();
+    message["run_id"] = json!("7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+    bench.handle(&[&message.to_string()]).await;
+    assert!(bench.tester.queue.dead_letters(WorkflowType::EmailProcessing)[0].reason.contains("`run_id`"));
+    assert!(bench.tester.journal.runs().is_empty());
+}
+
+#[tokio::test]
 async fn a_source_that_no_function_of_ours_writes_is_refused() {
     let bench = bench(WorkflowType::EmailProcessing);
     for source in ["alice", "user:alice", "run:x", "event:", &format!("event:{}", "x".repeat(600))] {

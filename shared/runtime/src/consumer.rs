@@ -14,6 +14,7 @@ use futures::{StreamExt, stream};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
+        input::Invalid,
         run::{Origin, Trigger},
     },
     engine::{Deadline, Outcome, Worker},
@@ -55,6 +56,9 @@ pub struct Consumer {
 const HAND_OVER_TIME: Duration = Duration::from_secs(10);
 // How much longer than a lease a message stays invisible, so that who receives it again finds the lease over.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(1);
+
+// Runs are listed by the time in their ids; one from the future would stand before all others for good.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// What happens to a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -125,7 +129,7 @@ impl Consumer {
 
     async fn work_on(&self, message: &SqsMessage, deadline: Deadline) -> Verdict {
         let body = message.body.as_deref().unwrap_or_default();
-        let outcome = match Message::parse(self.workflow, body) {
+        let outcome = match self.parse(body) {
             Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
             Ok(Message::Start { input, run_id, source }) => {
                 let run = run_id.unwrap_or_else(|| run_of(message, self.clock.now()));
@@ -159,6 +163,16 @@ impl Consumer {
                 Verdict::Return { after: None }
             }
         }
+    }
+
+    fn parse(&self, body: &str) -> Result<Message, Invalid> {
+        let message = Message::parse(self.workflow, body)?;
+        if let Message::Start { run_id: Some(run), .. } = &message
+            && run.made_at() > self.clock.now().saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX)
+        {
+            return Err(Invalid::one("run_id", "lies more than five minutes in the future"));
+        }
+        Ok(message)
     }
 
     async fn conclude(&self, run_id: RunId, outcome: Outcome) -> Verdict {
