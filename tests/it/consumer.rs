@@ -1,7 +1,6 @@
 //! A workflow's consumer on ports in memory.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -16,16 +15,10 @@ use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, Status, WorkflowType,
-        definition::Definition,
-        document::{Content, Criterion, Review},
-        email::{Draft, Email, EmailAnalysis},
         run::{Origin, Trigger},
-        task::{Plan, StepResult, TaskInput, TaskReport},
     },
-    embedded,
-    engine::Deadline,
-    ports::{Answer, Assistant, Clock as _},
-    rules::RulesAssistant,
+    engine::{Context, Deadline, Stop, Workflow},
+    ports::Clock as _,
 };
 use serde_json::{Value, json};
 
@@ -54,10 +47,7 @@ struct Bench {
 }
 
 fn bench(workflow: WorkflowType) -> Bench {
-    bench_of(workflow, WorkflowTester::new())
-}
-
-fn bench_of(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
+    let tester = WorkflowTester::new();
     let changes = Arc::new(Changes::default());
     let consumer = Consumer {
         workflow,
@@ -125,72 +115,36 @@ struct Crowd {
     most: AtomicUsize,
 }
 
-/// `rules`, taking its time: each call waits until others had the chance to begin.
-struct Unhurried(Arc<Crowd>);
-
-impl Unhurried {
-    async fn dwell(&self) {
-        let now = self.0.now.fetch_add(1, Ordering::SeqCst) + 1;
-        self.0.most.fetch_max(now, Ordering::SeqCst);
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        self.0.now.fetch_sub(1, Ordering::SeqCst);
-    }
+/// A workflow that begins only after others had the chance to.
+struct Unhurried {
+    inner: Arc<dyn Workflow>,
+    crowd: Arc<Crowd>,
 }
 
 #[async_trait]
-impl Assistant for Unhurried {
-    fn model(&self) -> &str {
-        RulesAssistant.model()
+impl Workflow for Unhurried {
+    fn workflow(&self) -> WorkflowType {
+        self.inner.workflow()
     }
-    async fn analyze_email(&self, definition: &Definition, email: &Email) -> Result<Answer<EmailAnalysis>, Failure> {
-        self.dwell().await;
-        RulesAssistant.analyze_email(definition, email).await
-    }
-    async fn generate_response(
-        &self,
-        definition: &Definition,
-        template: &str,
-        context: &BTreeMap<String, Value>,
-    ) -> Result<Answer<Draft>, Failure> {
-        RulesAssistant.generate_response(definition, template, context).await
-    }
-    async fn review_document(
-        &self,
-        definition: &Definition,
-        content: &Content,
-        criterion: &Criterion,
-    ) -> Result<Answer<Review>, Failure> {
-        RulesAssistant.review_document(definition, content, criterion).await
-    }
-    async fn analyze_task(
-        &self,
-        definition: &Definition,
-        task: &TaskInput,
-        tools: &[(&str, &str)],
-    ) -> Result<Answer<Plan>, Failure> {
-        RulesAssistant.analyze_task(definition, task, tools).await
-    }
-    async fn generate_report(
-        &self,
-        definition: &Definition,
-        task: &TaskInput,
-        results: &[StepResult],
-    ) -> Result<Answer<TaskReport>, Failure> {
-        RulesAssistant.generate_report(definition, task, results).await
-    }
-    async fn ask(&self, definition: &Definition, instruction: &str, text: &str) -> Result<Answer<String>, Failure> {
-        RulesAssistant.ask(definition, instruction, text).await
+
+    async fn execute(&self, run: &Context) -> Result<Value, Stop> {
+        let now = self.crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.crowd.most.fetch_max(now, Ordering::SeqCst);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let result = self.inner.execute(run).await;
+        self.crowd.now.fetch_sub(1, Ordering::SeqCst);
+        result
     }
 }
 
 #[tokio::test]
 async fn messages_of_a_batch_are_worked_on_side_by_side_within_the_limit() {
     let crowd = Arc::new(Crowd::default());
-    let assistant = Arc::new(Unhurried(crowd.clone()));
-    let tester = WorkflowTester::with_assistant(embedded::definitions().unwrap(), assistant);
-    let mut bench = bench_of(WorkflowType::EmailProcessing, tester);
+    let mut bench = bench(WorkflowType::EmailProcessing);
+    let inner = bench.tester.workflow(WorkflowType::EmailProcessing);
+    bench.consumer.worker = bench.tester.worker_with([Arc::new(Unhurried { inner, crowd: crowd.clone() }) as _]);
     bench.consumer.concurrency = 3;
     let bodies: Vec<String> = (0..10).map(|number| email(&format!("sender{number}"))).collect();
     let failed = bench.handle(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -291,7 +245,8 @@ async fn a_message_on_the_wrong_queue_leaves_its_run_alone() {
     let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "user:alice".to_owned() };
     bench.tester.worker().begin(&input, id, origin).await.unwrap();
     let mut email_only = bench;
-    email_only.consumer.worker = email_only.tester.worker_for(WorkflowType::EmailProcessing);
+    email_only.consumer.worker =
+        email_only.tester.worker_with([email_only.tester.workflow(WorkflowType::EmailProcessing)]);
 
     email_only.handle(&[&json!({"run_id": id}).to_string()]).await;
     let letters = email_only.tester.queue.dead_letters(WorkflowType::EmailProcessing);

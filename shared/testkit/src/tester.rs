@@ -178,13 +178,22 @@ impl WorkflowTester {
 
     /// Another worker on the same ports: for a function under test, or to play a second machine.
     pub fn worker_on(&self) -> Worker {
-        worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), self.workflows.clone())
+        self.worker_with(self.workflows.iter().cloned())
     }
 
-    /// A worker that knows one workflow only, as a consumer's does.
-    pub fn worker_for(&self, workflow: WorkflowType) -> Worker {
-        let workflows = self.workflows.iter().filter(|known| known.workflow() == workflow).cloned().collect();
+    /// A worker on the same ports that knows these workflows only, as a consumer's does.
+    pub fn worker_with(&self, workflows: impl IntoIterator<Item = Arc<dyn Workflow>>) -> Worker {
+        let workflows = workflows.into_iter().collect();
         worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), workflows)
+    }
+
+    /// The workflow of this type on the tester's ports, to be wrapped or given to a worker.
+    ///
+    /// # Panics
+    /// Never: there is one of each type.
+    pub fn workflow(&self, workflow: WorkflowType) -> Arc<dyn Workflow> {
+        let found = self.workflows.iter().find(|known| known.workflow() == workflow);
+        Arc::clone(found.expect("the tester has a workflow of each type"))
     }
 
     /// Runs a workflow on data to its end, through retries and hand-overs, and gives its result.
