@@ -331,17 +331,20 @@ def deploy(folder, endpoint, parameters):
             "JwtIssuer": issuer,
             "JwtAudience": AUDIENCE,
             "SenderAddress": SENDER,
+            "PublicUrl": api_url(endpoint, STACK),
         } | parameters
         logged(["sam", "deploy", "--template-file", built_template(folder), "--config-file", ROOT / "samconfig.toml",
                 "--config-env", "local", "--stack-name", STACK, "--region", REGION, "--s3-bucket", ARTIFACT_BUCKET,
-                "--no-progressbar", "--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())],
+                # With this tag the API's id is known before there is one, and so is the address that mail links to.
+               "--tags", f"ms-custom-id={STACK}",
+               "--no-progressbar", "--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())],
                log, environment)
         completed = logged([toolbox.MINISTACK / "bin/python", ROOT / "infra/local/complete.py", STACK,
                             parameters["SenderAddress"]], log, environment, capture=True)
     outputs = json.loads(completed)
     api = outputs.pop("api_id")
     return {
-        "api_url": f"{endpoint}/_aws/execute-api/{api}/$default",
+        "api_url": api_url(endpoint, api),
         "endpoint": endpoint,
         "region": REGION,
         "stack": STACK,
@@ -350,6 +353,10 @@ def deploy(folder, endpoint, parameters):
         "sender": parameters["SenderAddress"],
         **outputs,
     }
+
+
+def api_url(endpoint, api):
+    return f"{endpoint}/_aws/execute-api/{api}/$default"
 
 
 def publish_issuer(endpoint):

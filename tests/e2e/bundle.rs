@@ -7,6 +7,8 @@ use std::{
 };
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_eventbridge::types::Target;
+use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use aws_types::{SdkConfig, region::Region};
 use ihelper_adapters::aws::{Aws, Timeouts};
 use serde::Deserialize;
@@ -43,6 +45,9 @@ pub(crate) struct Answer {
     pub(crate) content_type: String,
     pub(crate) body: Value,
 }
+
+// The queue, and the rule in front of it, through which tests hear what the bundle publishes.
+const LISTENER: &str = "e2e-listener";
 
 // A run on `rules` takes milliseconds; this is for a machine that compiles something else meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -118,6 +123,51 @@ impl Bundle {
         self.send(self.http.get(self.url(path)).bearer_auth(token)).await
     }
 
+    /// Calls the API as someone.
+    pub(crate) async fn post_as(&self, token: &str, path: &str, body: &Value) -> Answer {
+        self.send(self.http.post(self.url(path)).bearer_auth(token).json(body)).await
+    }
+
+    /// Calls the API as nobody in particular, as who follows a link does.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let request = self.http.request(method.parse().unwrap(), self.url(path));
+        self.send(if let Some(body) = body { request.json(body) } else { request }).await
+    }
+
+    /// Puts a body where an offer of the API says.
+    pub(crate) async fn put(&self, offer: &Value, body: Vec<u8>) {
+        let mut request = self.http.put(offer["url"].as_str().unwrap()).body(body);
+        for (name, value) in offer["headers"].as_object().unwrap() {
+            request = request.header(name, value.as_str().unwrap());
+        }
+        let response = request.send().await.unwrap();
+        assert!(response.status().is_success(), "{} {}", response.status(), response.text().await.unwrap());
+    }
+
+    /// Has everything that the bundle publishes come to a queue, as a subscriber would.
+    pub(crate) async fn listen_to_own_events(&self) {
+        let queue = self.sqs.create_queue().queue_name(LISTENER).send().await.unwrap().queue_url.unwrap();
+        let attributes = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::QueueArn);
+        let arn = attributes.send().await.unwrap().attributes.unwrap().remove(&QueueAttributeName::QueueArn).unwrap();
+        let rule = self.events.put_rule().name(LISTENER).event_bus_name(self.bus());
+        rule.event_pattern(json!({"source": ["ihelper"]}).to_string()).send().await.unwrap();
+        let target = Target::builder().id(LISTENER).arn(arn).build().unwrap();
+        self.events.put_targets().rule(LISTENER).event_bus_name(self.bus()).targets(target).send().await.unwrap();
+    }
+
+    /// The detail of an event that the bundle published about the run at this address, since somebody listens.
+    pub(crate) async fn published(&self, detail_type: &str, location: &str) -> Option<Value> {
+        let queue = self.sqs.get_queue_url().queue_name(LISTENER).send().await.unwrap().queue_url.unwrap();
+        let received = self.sqs.receive_message().queue_url(queue).max_number_of_messages(10).visibility_timeout(0);
+        let messages = received.send().await.unwrap().messages.unwrap_or_default();
+        let events = messages.iter().filter_map(|message| serde_json::from_str::<Value>(message.body()?).ok());
+        let mut about_run = events.filter(|event| {
+            let run = event["detail"]["run_id"].as_str();
+            event["detail-type"] == detail_type && run.is_some_and(|run| location.ends_with(run))
+        });
+        about_run.next().map(|event| event["detail"].clone())
+    }
+
     pub(crate) async fn post_text(&self, path: &str, body: &str) -> Answer {
         let request =
             self.http.post(self.url(path)).bearer_auth(&self.token).header("content-type", "application/json");
@@ -139,6 +189,52 @@ impl Bundle {
 
     pub(crate) async fn send_message(&self, workflow: &str, body: &str) {
         self.sqs.send_message().queue_url(self.queue_url(workflow)).message_body(body).send().await.unwrap();
+    }
+
+    /// Sends up to ten messages at once.
+    pub(crate) async fn send_batch(&self, workflow: &str, bodies: &[String]) {
+        let entries = bodies.iter().enumerate().map(|(index, body)| {
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(body);
+            entry.build().unwrap()
+        });
+        let request = self.sqs.send_message_batch().queue_url(self.queue_url(workflow));
+        let answer = request.set_entries(Some(entries.collect())).send().await.unwrap();
+        assert!(answer.failed().is_empty());
+    }
+
+    /// How many runs there are on data whose id begins so, in this status.
+    pub(crate) async fn count_runs(&self, workflow: &str, prefix: &str, status: &str) -> usize {
+        let mut count = 0;
+        let mut cursor = String::new();
+        loop {
+            let page =
+                self.get(&format!("/workflow/runs?type={workflow}&status={status}&limit=100{cursor}")).await.body;
+            let runs = page["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+            count += runs.iter().filter(|run| run["data_id"].as_str().unwrap().starts_with(prefix)).count();
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return count,
+            }
+        }
+    }
+
+    /// How many mails the local SES took for each address.
+    pub(crate) async fn mails_by_address(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for mail in self.sent_mail().await {
+            for address in mail["To"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                *counts.entry(address.to_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// The mail that the local SES took.
+    pub(crate) async fn sent_mail(&self) -> Vec<Value> {
+        let inbox = format!("{}/_ministack/ses/messages", self.outputs.endpoint);
+        let taken: Value = self.http.get(inbox).send().await.unwrap().json().await.unwrap();
+        let accounts = taken["messages"].as_object().into_iter().flat_map(|accounts| accounts.values());
+        accounts.filter_map(Value::as_array).flatten().cloned().collect()
     }
 
     /// The run on the data of this id, once it has ended or rests.

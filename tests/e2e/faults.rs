@@ -1,8 +1,14 @@
 //! A process that is killed in the middle of a run loses nothing.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use ihelper_workflow::domain::RunId;
 use serde_json::{Value, json};
 
-use crate::bundle::{Bundle, unique};
+use crate::bundle::{Bundle, email, unique};
 
 /// A document that takes some seconds to review: long enough to be in the middle of.
 fn long_document(id: &str) -> Value {
@@ -63,4 +69,92 @@ async fn an_api_process_killed_in_the_middle_of_a_run_loses_nothing() {
     let (answer, location) = futures::join!(call, kill);
     assert!(answer.status >= 500, "the call broke off: {} {}", answer.status, answer.body);
     assert_done_once(&bundle, &location).await;
+}
+
+/// Kills the email consumer's processes again and again, at moments that nobody chose.
+async fn kill_every_second(bundle: &Bundle, kills: &AtomicUsize) -> std::convert::Infallible {
+    loop {
+        // Not to the beat of anything that the bundle does.
+        let random = jiff::Timestamp::now().subsec_nanosecond() % 400_000_000;
+        tokio::time::sleep(Duration::from_millis(800) + Duration::from_nanos(random.unsigned_abs().into())).await;
+        kills.fetch_add(bundle.kill("email-consumer"), Ordering::Relaxed);
+    }
+}
+
+/// What an operator does about runs of which nobody knows whether their mail went out: looks, and says so.
+async fn settle_attention(bundle: &Bundle, prefix: &str, settled: &AtomicUsize) {
+    let listed = bundle.get("/workflow/runs?type=email_processing&status=attention&limit=100").await.body;
+    let runs = listed["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if runs.is_empty() {
+        return;
+    }
+    let mails = bundle.mails_by_address().await;
+    for run in runs {
+        let data_id = run["data_id"].as_str().unwrap();
+        if !data_id.starts_with(prefix) {
+            continue;
+        }
+        let went_out = mails.contains_key(&format!("{data_id}@customer.example"));
+        let outcome = if went_out { "happened" } else { "not_happened" };
+        let path = format!("/workflow/runs/{}/settle", run["run_id"].as_str().unwrap());
+        let answer = bundle.post(&path, &[], &json!({"step": "send_response", "outcome": outcome})).await;
+        assert!(matches!(answer.status, 200 | 409), "{} {}", answer.status, answer.body);
+        settled.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn of_three_hundred_emails_none_is_lost_and_none_answered_twice_while_consumers_are_killed_every_second() {
+    const EMAILS: usize = 300;
+    let bundle = Bundle::connect();
+    let prefix = unique("storm");
+    let (kills, settled) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let ids: Vec<String> = (0..EMAILS).map(|number| format!("{prefix}-{number}")).collect();
+    let send = async {
+        for chunk in ids.chunks(10) {
+            let messages: Vec<String> = chunk
+                .iter()
+                .map(|id| {
+                    // The sender fixes the run's id, so that the same message sent twice is one run.
+                    let run = RunId::derived(jiff::Timestamp::now(), &[id]);
+                    json!({"type": "email_processing", "data": email(id), "run_id": run}).to_string()
+                })
+                .collect();
+            bundle.send_batch("email_processing", &messages).await;
+            // Each third message is delivered again, whatever has become of the first.
+            bundle.send_batch("email_processing", &messages.iter().step_by(3).cloned().collect::<Vec<_>>()).await;
+        }
+        let begun = Instant::now();
+        loop {
+            settle_attention(&bundle, &prefix, &settled).await;
+            let ended = bundle.count_runs("email_processing", &prefix, "succeeded").await;
+            if ended == EMAILS {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(300), "only {ended} of {EMAILS} runs ended in five minutes");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        () = send => {}
+        never = kill_every_second(&bundle, &kills) => match never {},
+    }
+    let mails = bundle.mails_by_address().await;
+    let mut answered = 0;
+    for id in &ids {
+        let count = mails.get(&format!("{id}@customer.example")).copied().unwrap_or_default();
+        assert!(count <= 1, "{id} was answered {count} times");
+        answered += count;
+    }
+    let letters = bundle.get("/workflow/dead-letters?type=email_processing&limit=100").await.body;
+    let ours =
+        letters["letters"].as_array().into_iter().flatten().filter(|letter| letter.to_string().contains(&prefix));
+    assert_eq!(ours.count(), 0, "{letters}");
+    assert!(kills.load(Ordering::Relaxed) > 0, "nothing was killed");
+    eprintln!(
+        "{EMAILS} emails: {answered} answered, {} processes killed, {} runs settled by an operator",
+        kills.load(Ordering::Relaxed),
+        settled.load(Ordering::Relaxed)
+    );
+    assert_eq!(answered, EMAILS, "each run that ended with an answer has sent it");
 }

@@ -4,6 +4,7 @@
 //! addresses come by `IHELPER_OUTPUTS`.
 
 mod bundle;
+mod control;
 mod faults;
 mod queues;
 mod triggers;

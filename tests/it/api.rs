@@ -1,6 +1,12 @@
 //! The HTTP API on ports in memory.
 
-use std::sync::Arc;
+mod callbacks;
+mod control;
+mod letters;
+mod repeats;
+mod uploads;
+
+use std::{sync::Arc, time::Duration};
 
 use api_process::{Api, MAX_BODY_BYTES, router};
 use axum::body::Body;
@@ -9,7 +15,12 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use ihelper_runtime::settings::AuthMode;
 use ihelper_testkit::WorkflowTester;
-use ihelper_workflow::domain::WorkflowType;
+use ihelper_workflow::{
+    domain::{Failure, Kind, Run, RunId, WorkflowType, definition::Definition},
+    embedded,
+    ports::Clock as _,
+};
+use jiff::Timestamp;
 use lambda_http::{
     RequestExt as _,
     aws_lambda_events::apigw::{
@@ -20,58 +31,140 @@ use lambda_http::{
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-struct Served {
-    status: StatusCode,
-    headers: http::HeaderMap,
-    body: Value,
+pub(crate) struct Served {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) text: String,
 }
 
-struct Front {
-    tester: Arc<WorkflowTester>,
+impl Served {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The problem's type without its prefix.
+    pub(crate) fn problem(&self) -> &str {
+        self.body["type"].as_str().and_then(|name| name.strip_prefix("urn:ihelper:problem:")).unwrap_or_default()
+    }
+
+    pub(crate) fn run_id(&self) -> RunId {
+        self.body["run_id"].as_str().unwrap().parse().unwrap()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Front {
+    pub(crate) tester: Arc<WorkflowTester>,
     router: axum::Router,
 }
 
 impl Front {
-    fn new() -> Self {
-        let tester = WorkflowTester::new();
-        let api = Api {
+    pub(crate) fn new() -> Self {
+        Self::on(WorkflowTester::new())
+    }
+
+    /// The API on this tester's ports.
+    pub(crate) fn on(tester: WorkflowTester) -> Self {
+        Self::changed(Arc::new(tester), |_| {})
+    }
+
+    /// The API on this tester's ports, but for what is changed.
+    pub(crate) fn changed(tester: Arc<WorkflowTester>, change: impl FnOnce(&mut Api)) -> Self {
+        let mut api = Api {
             worker: tester.worker_on(),
+            control: tester.control(),
             journal: Arc::new(tester.journal.clone()),
             queue: Arc::new(tester.queue.clone()),
+            requests: Arc::new(tester.requests.clone()),
+            letters: Arc::new(tester.queue.clone()),
+            uploads: Arc::new(tester.uploads.clone()),
             clock: Arc::new(tester.clock.clone()),
             entropy: Arc::new(tester.entropy.clone()),
             auth_mode: AuthMode::Authorizer,
         };
-        Self { tester: Arc::new(tester), router: router(Arc::new(api)) }
+        change(&mut api);
+        Self { tester, router: router(Arc::new(api)) }
     }
 
-    async fn send(&self, request: Request<Body>) -> Served {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Served {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Served { status: parts.status, headers: parts.headers, body }
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Served { status: parts.status, headers: parts.headers, body, text }
     }
 
-    async fn post(&self, body: &Value) -> Served {
+    pub(crate) async fn post(&self, body: &Value) -> Served {
         self.send(process("alice", body.to_string())).await
     }
 
-    async fn get(&self, user: &str, groups: &str, path: &str) -> Served {
+    /// A POST of JSON by a user of this group.
+    pub(crate) async fn post_to(&self, user: &str, group: &str, path: &str, body: &Value) -> Served {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(with_token(request.body(Body::from(body.to_string())).unwrap(), user, group)).await
+    }
+
+    /// A POST of nothing.
+    pub(crate) async fn post_nothing(&self, user: &str, group: &str, path: &str) -> Served {
+        self.send(with_token(Request::post(path).body(Body::empty()).unwrap(), user, group)).await
+    }
+
+    pub(crate) async fn get(&self, user: &str, groups: &str, path: &str) -> Served {
         self.send(with_token(Request::get(path).body(Body::empty()).unwrap(), user, groups)).await
+    }
+
+    /// The run as an operator sees it.
+    pub(crate) async fn show(&self, run: RunId) -> Value {
+        let served = self.get("olga", "operators", &path_of(run, "")).await;
+        assert_eq!(served.status, StatusCode::OK, "{}", served.text);
+        served.body
+    }
+
+    /// Hands the next message that is due to the workflow's consumer, and gives the run it is about, at rest.
+    pub(crate) async fn deliver(&self, workflow: WorkflowType) -> Run {
+        let message = self.tester.queue.take(workflow).expect("a message is due");
+        self.tester.go_on(message.body.run_id()).await.unwrap()
+    }
+
+    /// Moves time to this moment.
+    pub(crate) fn move_to(&self, at: Timestamp) {
+        let wait = Duration::try_from(at.duration_since(self.tester.clock.now())).expect("time only goes forward");
+        self.tester.clock.advance(wait);
     }
 }
 
-fn process(user: &str, body: impl Into<Body>) -> Request<Body> {
+/// The address of a run, or of something of it: `/cancel`.
+pub(crate) fn path_of(run: RunId, what: &str) -> String {
+    format!("/workflow/runs/{run}{what}")
+}
+
+pub(crate) fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+/// A tester whose tasks follow this plan.
+pub(crate) fn planned(steps: &Value) -> WorkflowTester {
+    let mut definitions = embedded::definitions().unwrap();
+    definitions.retain(|definition| definition.workflow != WorkflowType::TaskAutomation);
+    let pinned = json!({"workflow": "task_automation", "version": 1, "plan": {"steps": steps},
+        "recipients": {"boss": "boss@example.com"}});
+    definitions.push(Definition::parse(&pinned.to_string()).unwrap());
+    WorkflowTester::with_definitions(definitions)
+}
+
+pub(crate) fn process(user: &str, body: impl Into<Body>) -> Request<Body> {
     process_in(user, "staff", body)
 }
 
-fn process_in(user: &str, groups: &str, body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn process_in(user: &str, groups: &str, body: impl Into<Body>) -> Request<Body> {
     let request = Request::post("/workflow/process").header("content-type", "application/json");
     with_token(request.body(body.into()).unwrap(), user, groups)
 }
 
-fn with_token(mut request: Request<Body>, user: &str, groups: &str) -> Request<Body> {
+pub(crate) fn with_token(mut request: Request<Body>, user: &str, groups: &str) -> Request<Body> {
     let groups: Vec<&str> = groups.split(',').filter(|group| !group.is_empty()).collect();
     let claims = URL_SAFE_NO_PAD.encode(json!({"sub": user, "cognito:groups": groups}).to_string());
     request.headers_mut().insert("authorization", format!("Bearer e30.{claims}.c2ln").parse().unwrap());
@@ -84,7 +177,11 @@ fn with_token(mut request: Request<Body>, user: &str, groups: &str) -> Request<B
     request.with_request_context(RequestContext::ApiGatewayV2(context))
 }
 
-fn email() -> Value {
+pub(crate) fn task() -> Value {
+    json!({"type": "task_automation", "data": {"id": "t", "description": "Tidy up the archive."}})
+}
+
+pub(crate) fn email() -> Value {
     json!({"type": "email_processing",
         "data": {"id": "test123", "from": "user@example.com", "content": "Test email content"}})
 }
@@ -132,6 +229,44 @@ async fn a_call_leaves_an_insurance_message_that_comes_after_its_lease() {
 }
 
 #[tokio::test]
+async fn a_run_that_waits_is_called_back_when_its_time_comes() {
+    let month = 30 * 86_400;
+    let front = Front::on(planned(&json!([{"id": "pause", "tool": "wait", "arguments": {"seconds": month}}])));
+    let served = front.post(&json!({"type": "task_automation", "data": {"id": "t", "description": "Wait."}})).await;
+    assert_eq!((served.status, &served.body["status"]), (StatusCode::ACCEPTED, &json!("waiting")));
+    let messages = front.tester.queue.messages(WorkflowType::TaskAutomation);
+    let wake_up = messages.iter().find(|message| message.delay == Duration::from_secs(month)).unwrap();
+    assert_eq!(wake_up.body.run_id(), served.run_id());
+
+    let shown = front.get("alice", "", served.header("location")).await.body;
+    let due = front.tester.clock.now() + Duration::from_secs(month);
+    assert_eq!(shown["due_at"], json!(due));
+    let pause = shown["steps"].as_array().unwrap().iter().find(|step| step["kind"] == "wait").unwrap();
+    assert_eq!((&pause["state"], &shown["callbacks"]), (&json!("waiting"), &json!([])), "a sleep asks nobody");
+}
+
+#[tokio::test]
+async fn a_run_that_needs_attention_is_accepted_as_such() {
+    let front = Front::new();
+    front.tester.mailer.lose_next_answer(Failure::new(Kind::Timeout, "no answer"));
+    let served = front.post(&email()).await;
+    assert_eq!((served.status, &served.body["status"]), (StatusCode::ACCEPTED, &json!("attention")));
+}
+
+#[tokio::test]
+async fn data_that_no_journal_can_hold_is_refused_with_its_place() {
+    let front = Front::new();
+    // What goes around the data in a request is one level more, so only an upload reaches this.
+    let mut deep = json!(1);
+    for _ in 0..126 {
+        deep = json!([deep]);
+    }
+    let data = json!({"id": "t", "description": "x", "deep": deep});
+    let served = front.post(&json!({"type": "task_automation", "data": data})).await;
+    assert_eq!((served.status.as_u16(), served.problem()), (400, "malformed"), "{}", served.body);
+}
+
+#[tokio::test]
 async fn every_bad_request_is_a_problem_that_names_the_place() {
     let front = Front::new();
     let cases: [(Request<Body>, u16, &str, &str); 9] = [
@@ -151,7 +286,7 @@ async fn every_bad_request_is_a_problem_that_names_the_place() {
             "invalid",
             "`data.from`",
         ),
-        (process("alice", vec![b' '; MAX_BODY_BYTES + 1]), 413, "too-large", "bytes"),
+        (process("alice", vec![b' '; MAX_BODY_BYTES + 1]), 413, "too-large", "/workflow/uploads"),
     ];
     for (request, status, name, detail) in cases {
         let served = front.send(request).await;

@@ -9,16 +9,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use ihelper_runtime::consumer::{Consumer, Visibility};
 use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, Status, WorkflowType,
+        definition::Definition,
         run::{Origin, Trigger},
     },
+    embedded,
     engine::{Context, Deadline, Stop, Workflow},
-    ports::Clock as _,
+    ports::{Clock as _, Closing, Journal as _, Queue as _},
 };
 use serde_json::{Value, json};
 
@@ -47,11 +49,15 @@ struct Bench {
 }
 
 fn bench(workflow: WorkflowType) -> Bench {
-    let tester = WorkflowTester::new();
+    bench_on(workflow, WorkflowTester::new())
+}
+
+fn bench_on(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
     let changes = Arc::new(Changes::default());
     let consumer = Consumer {
         workflow,
-        worker: tester.worker_on(),
+        worker: tester.worker_on().that_sends_letters(),
+        control: tester.control(),
         queue: Arc::new(tester.queue.clone()),
         visibility: changes.clone(),
         clock: Arc::new(tester.clock.clone()),
@@ -84,7 +90,23 @@ impl Bench {
     }
 
     async fn handle_until(&self, bodies: &[&str], deadline: Deadline) -> Vec<String> {
-        let response = self.consumer.handle(batch(bodies), deadline).await;
+        self.handle_batch(batch(bodies), deadline).await
+    }
+
+    /// Handles one message with attributes.
+    async fn handle_marked(&self, body: &str, attributes: &[(&str, &str)]) -> Vec<String> {
+        let mut event = batch(&[body]);
+        for (name, value) in attributes {
+            let mut attribute = SqsMessageAttribute::default();
+            attribute.string_value = Some((*value).to_owned());
+            event.records[0].message_attributes.insert((*name).to_owned(), attribute);
+        }
+        let deadline = self.tester.clock.now().checked_add(Duration::from_secs(290)).unwrap();
+        self.handle_batch(event, Deadline::at(deadline)).await
+    }
+
+    async fn handle_batch(&self, batch: SqsEvent, deadline: Deadline) -> Vec<String> {
+        let response = self.consumer.handle(batch, deadline).await;
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }
 }
@@ -127,7 +149,7 @@ impl Workflow for Unhurried {
         self.inner.workflow()
     }
 
-    async fn execute(&self, run: &Context) -> Result<Value, Stop> {
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
         let now = self.crowd.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.crowd.most.fetch_max(now, Ordering::SeqCst);
         for _ in 0..100 {
@@ -201,6 +223,111 @@ async fn a_run_that_keeps_failing_becomes_one_dead_letter_with_its_reason() {
     assert_eq!(letters[0].kind, Kind::Connection);
     assert_eq!(letters[0].run, Some(bench.tester.journal.runs()[0].id));
     assert_eq!(bench.tester.journal.runs()[0].failed_attempts, 3);
+}
+
+/// A run that has failed for good, with its dead letter.
+async fn failed(bench: &Bench) -> RunId {
+    for _ in 0..3 {
+        bench.tester.mailer.fail_next(Failure::new(Kind::Connection, "no route to the mail service"));
+        bench.handle(&[&email("a")]).await;
+        bench.tester.clock.advance(Duration::from_secs(43_200));
+    }
+    let run = &bench.tester.journal.runs()[0];
+    assert_eq!(run.status, Status::Failed);
+    run.id
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_after_its_run_failed_sends_no_second_letter() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    failed(&bench).await;
+    bench.handle(&[&email("a")]).await;
+    assert_eq!(bench.tester.queue.dead_letters(WorkflowType::EmailProcessing).len(), 1);
+}
+
+#[tokio::test]
+async fn a_letter_that_was_owed_when_the_consumer_died_is_sent_by_the_next() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let id = failed(&bench).await;
+    // The record as it stands when a consumer dies between closing the run and sending the letter.
+    let run = bench.tester.run(id).await.unwrap();
+    let owing = Closing { owes_letter: true, ..Closing::new(run.workflow, [Status::Failed], Status::Failed) };
+    bench.tester.journal.close(id, &owing, bench.tester.clock.now()).await.unwrap();
+    for _ in 0..2 {
+        bench.handle(&[&email("a")]).await;
+    }
+    assert_eq!(bench.tester.queue.dead_letters(WorkflowType::EmailProcessing).len(), 2);
+}
+
+#[tokio::test]
+async fn a_letter_that_is_sent_back_retries_its_run_once_and_does_no_step_again() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let id = failed(&bench).await;
+    let body = json!({"run_id": id}).to_string();
+    // By the API, twice; and by SQS's own redrive, which keeps the letter's attributes.
+    bench.handle_marked(&body, &[("redrive_of", "l1"), ("redrive_sent_at", "1767225600000")]).await;
+    bench.handle_marked(&body, &[("redrive_of", "l1"), ("redrive_sent_at", "1767225600000")]).await;
+    bench.handle_marked(&body, &[("reason", "no route"), ("kind", "connection")]).await;
+    while let Some(message) = bench.tester.queue.take(WorkflowType::EmailProcessing) {
+        bench.handle(&[&message.body.to_json()]).await;
+    }
+    let runs = bench.tester.journal.runs();
+    assert_eq!(runs.len(), 2);
+    let again = runs.iter().find(|run| run.id != id).unwrap();
+    assert_eq!((again.status, again.lineage.as_ref().unwrap().retry_of), (Status::Succeeded, id));
+    assert_eq!(bench.tester.mailer.sent().len(), 1);
+    assert_eq!(bench.tester.assistant.calls(), ["analyze_email", "generate_response"], "what stood is not done again");
+}
+
+#[tokio::test]
+async fn a_message_that_the_queue_gave_up_leads_to_the_same_run_when_it_is_sent_back() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    bench.handle(&[&email("a")]).await;
+    // SQS keeps a message's id and time when it moves it to the dead letters.
+    bench.handle_marked(&email("a"), &[("redrive_of", "m0"), ("redrive_sent_at", "1767225600000")]).await;
+    assert_eq!(bench.tester.journal.runs().len(), 1);
+    assert_eq!(bench.tester.mailer.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_gets_a_message_for_its_time_and_gets_it_again_should_that_be_lost() {
+    let mut definitions = embedded::definitions().unwrap();
+    definitions.retain(|definition| definition.workflow != WorkflowType::TaskAutomation);
+    let pinned =
+        "{workflow: task_automation, version: 1, plan: {steps: [{id: pause, tool: wait, arguments: {seconds: 7200}}]}}";
+    definitions.push(Definition::parse(pinned).unwrap());
+    let bench = bench_on(WorkflowType::TaskAutomation, WorkflowTester::with_definitions(definitions));
+    let body = json!({"type": "task_automation", "data": {"id": "t", "description": "Wait."}}).to_string();
+    // The consumer dies after it has put the run aside: its message comes again.
+    for _ in 0..2 {
+        assert!(bench.handle(&[&body]).await.is_empty());
+        let wake_up = &bench.tester.queue.drain(WorkflowType::TaskAutomation)[0];
+        assert_eq!(wake_up.delay, Duration::from_secs(7200));
+    }
+    let run = bench.tester.journal.runs()[0].clone();
+    assert_eq!(run.status, Status::Waiting);
+
+    bench.tester.clock.advance(Duration::from_secs(7200));
+    bench.handle(&[&json!({"run_id": run.id}).to_string()]).await;
+    assert_eq!(bench.tester.run(run.id).await.unwrap().status, Status::Succeeded);
+}
+
+#[tokio::test]
+async fn data_that_a_message_only_refers_to_is_fetched_and_a_place_where_nothing_is_makes_a_letter() {
+    let bench = bench(WorkflowType::TaskAutomation);
+    let data = json!({"id": "t", "description": "x ".repeat(50_000), "blob": "y".repeat(400_000)});
+    let input = ihelper_workflow::domain::input::parse(WorkflowType::TaskAutomation, data).unwrap();
+    let id: RunId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+    bench.tester.queue.start(&input, id, "event:crm/1").await.unwrap();
+    let message = bench.tester.queue.take(WorkflowType::TaskAutomation).unwrap().body.to_json();
+    assert!(message.len() < 256 * 1024, "the message has {} bytes", message.len());
+    bench.handle(&[&message]).await;
+    assert_eq!(bench.tester.run(id).await.unwrap().input["blob"].as_str().unwrap().len(), 400_000);
+
+    let lost = json!({"type": "task_automation", "data_at": "starts/01ARZ3NDEKTSV4RRFFQ69G5FAW"}).to_string();
+    bench.handle(&[&lost]).await;
+    let letters = bench.tester.queue.dead_letters(WorkflowType::TaskAutomation);
+    assert!(letters[0].reason.contains("`data_at`"), "{}", letters[0].reason);
 }
 
 #[tokio::test]

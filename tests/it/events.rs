@@ -17,7 +17,7 @@ fn handler(tester: &WorkflowTester) -> EventHandler {
     let documents = definitions.into_iter().find(|definition| definition.workflow == WorkflowType::DocumentReview);
     EventHandler {
         queue: Arc::new(tester.queue.clone()),
-        journal: Arc::new(tester.journal.clone()),
+        control: tester.control(),
         objects: Arc::new(tester.objects.clone()),
         answers: Arc::new(tester.answers.clone()),
         clock: Arc::new(tester.clock.clone()),
@@ -129,7 +129,7 @@ async fn a_delivery_event_that_comes_before_the_run_needs_attention_is_not_lost(
     let died = tester.worker().work_on(begun, deadline).await.unwrap();
     assert!(matches!(died, Outcome::Resting(_)));
     // Back to where the worker died: running, with the intent open.
-    let running = Closing::new([Status::Attention], Status::Running);
+    let running = Closing::new(run.workflow, [Status::Attention], Status::Running);
     tester.journal.close(run.id, &running, tester.clock.now()).await.unwrap();
 
     let delivered = event(

@@ -5,5 +5,6 @@ mod consumer;
 mod engine;
 mod events;
 mod golden;
+mod sweep;
 mod template;
 mod workflows;

@@ -1,5 +1,11 @@
 //! template.yaml and its nested templates say nothing that infra/workflow_config.yaml does not.
 
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use ihelper_runtime::settings::Settings;
 use ihelper_workflow::{domain::WorkflowType, embedded};
 use serde_json::Value;
 
@@ -80,14 +86,85 @@ fn every_setting_that_functions_need_is_in_the_template() {
     let globals = root.pointer("/Globals/Function/Environment/Variables").and_then(Value::as_object).unwrap();
     // What Lambda itself sets for every function.
     let of_lambda = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
-    let missing = ihelper_runtime::settings::Settings::read(|name| {
+    let missing = Settings::read(|name| {
         (of_lambda.contains(&name) || globals.contains_key(name)).then(|| match name {
             "LEASE_SECONDS" => "60".to_owned(),
             "AUTH_MODE" => "authorizer".to_owned(),
+            "PUBLIC_URL" => text(&root, "/Parameters/PublicUrl/Default").to_owned(),
             _ => "set".to_owned(),
         })
     });
     assert!(missing.is_ok(), "{}", missing.unwrap_err());
+}
+
+#[test]
+fn every_variable_of_the_template_is_read() {
+    let root = template("template.yaml");
+    let globals = root.pointer("/Globals/Function/Environment/Variables").and_then(Value::as_object).unwrap();
+    let read = RefCell::new(BTreeSet::new());
+    drop(Settings::read(|name| {
+        read.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    // The log's level is read before there are settings.
+    read.borrow_mut().insert("LOG_LEVEL".to_owned());
+    let unread: Vec<&String> = globals.keys().filter(|name| !read.borrow().contains(*name)).collect();
+    assert!(unread.is_empty(), "{unread:?}");
+}
+
+/// Method and path, with whether a token is asked for.
+fn routes() -> BTreeMap<(String, String), bool> {
+    let root = template("template.yaml");
+    let events = root.pointer("/Resources/ApiProcessFunction/Properties/Events").and_then(Value::as_object).unwrap();
+    events
+        .values()
+        .map(|event| {
+            let is_open = event.pointer("/Properties/Auth/Authorizer").is_some_and(|authorizer| authorizer == "NONE");
+            let route = (text(event, "/Properties/Method").to_owned(), text(event, "/Properties/Path").to_owned());
+            (route, !is_open)
+        })
+        .collect()
+}
+
+#[test]
+fn only_what_has_an_authority_of_its_own_is_open_to_everybody() {
+    let open: Vec<(String, String)> =
+        routes().into_iter().filter(|(_, needs_token)| !needs_token).map(|(route, _)| route).collect();
+    let expected = [
+        ("GET", "/health"),
+        ("GET", "/workflow/runs/{id}/callbacks/{name}"),
+        ("POST", "/workflow/runs/{id}/callbacks/{name}"),
+    ];
+    assert_eq!(open, expected.map(|(method, path)| (method.to_owned(), path.to_owned())));
+    assert_eq!(text(&template("template.yaml"), "/Resources/HttpApi/Properties/Auth/DefaultAuthorizer"), "Jwt");
+}
+
+#[test]
+fn the_api_is_watched_at_the_paths_of_the_template() {
+    let path = format!("{}/../../Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(path).unwrap();
+    let watched: BTreeSet<&str> = manifest
+        .lines()
+        .skip_while(|line| *line != "[workspace.metadata.lambda.watch.router]")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .map(|line| line.strip_suffix(" = \"api-process\"").unwrap().trim_matches('"'))
+        .collect();
+    let routes = routes();
+    let deployed: BTreeSet<&str> = routes.keys().map(|(_, path)| path.as_str()).collect();
+    assert_eq!(watched, deployed);
+}
+
+#[test]
+fn the_api_has_the_paths_of_the_template_and_no_other() {
+    let source = include_str!("../../functions/api-process/src/lib.rs");
+    let path_of = |rest: &'static str| {
+        rest.strip_prefix('"').map_or(api_process::UPLOADS_PATH, |rest| rest.split('"').next().unwrap())
+    };
+    let served: BTreeSet<&str> = source.split(".route(").skip(1).map(path_of).collect();
+    let routes = routes();
+    let deployed: BTreeSet<&str> = routes.keys().map(|(_, path)| path.as_str()).collect();
+    assert_eq!(served, deployed);
 }
 
 #[test]

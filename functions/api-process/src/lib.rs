@@ -1,9 +1,18 @@
-//! The HTTP API: runs by `POST /workflow/process`, and what became of them.
+//! The HTTP API: runs by `POST /workflow/process`, what became of them, and how people reach them.
 
+mod answer;
+mod body;
+mod call;
+mod callbacks;
+mod control;
+mod letters;
+mod page;
 mod principal;
 mod problem;
 mod process;
+mod repeats;
 mod runs;
+mod uploads;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,22 +24,32 @@ use axum::{
 };
 use ihelper_runtime::settings::AuthMode;
 use ihelper_workflow::{
-    engine::Worker,
-    ports::{Clock, Entropy, Journal, Queue},
+    engine::{Control, Worker},
+    ports::{Clock, DeadLetters, Entropy, Journal, Queue, Requests, Uploads},
 };
 use serde_json::json;
 
+pub use answer::MAX_ANSWER_BYTES;
 pub use principal::Principal;
 pub use problem::Problem;
+pub use uploads::PATH as UPLOADS_PATH;
 
 /// What the API works with.
 pub struct Api {
     /// Gives runs their attempts.
     pub worker: Worker,
+    /// Cancels, retries, answers and settles runs.
+    pub control: Control,
     /// Holds runs.
     pub journal: Arc<dyn Journal>,
     /// Takes over what takes longer.
     pub queue: Arc<dyn Queue>,
+    /// Knows which requests led to which runs.
+    pub requests: Arc<dyn Requests>,
+    /// Holds what could not be worked on.
+    pub letters: Arc<dyn DeadLetters>,
+    /// Takes what is too large for a request, and gives what is too large for an answer.
+    pub uploads: Arc<dyn Uploads>,
     /// Tells when.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -53,10 +72,20 @@ pub const LAST_EFFECT: Duration = Duration::from_secs(14);
 
 /// The routes.
 pub fn router(api: Arc<Api>) -> Router {
+    // Anybody may come here, so nobody may bring much.
+    let callback = get(callbacks::show).post(callbacks::answer).layer(DefaultBodyLimit::max(callbacks::MAX_BODY_BYTES));
     Router::new()
         .route("/workflow/process", post(process::process))
         .route("/workflow/runs", get(runs::list))
         .route("/workflow/runs/{id}", get(runs::show))
+        .route("/workflow/runs/{id}/cancel", post(control::cancel))
+        .route("/workflow/runs/{id}/retry", post(control::retry))
+        .route("/workflow/runs/{id}/settle", post(control::settle))
+        .route("/workflow/runs/{id}/callbacks/{name}", callback)
+        .route("/workflow/dead-letters", get(letters::list))
+        .route("/workflow/dead-letters/redrive", post(letters::redrive))
+        .route("/workflow/dead-letters/discard", post(letters::discard))
+        .route(uploads::PATH, post(uploads::offer))
         .route("/health", get(health))
         .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })

@@ -18,8 +18,12 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let deployment = Deployment::from_environment()?;
     let api = Api {
         worker: deployment.worker(&WorkflowType::ALL),
+        control: deployment.control(),
         journal: deployment.journal(),
         queue: deployment.queue(),
+        requests: deployment.requests(),
+        letters: deployment.dead_letters(),
+        uploads: deployment.uploads(),
         clock: deployment.clock(),
         entropy: deployment.entropy(),
         auth_mode: deployment.settings().auth_mode,

@@ -4,28 +4,58 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use ihelper_workflow::domain::{Failure, Kind, RunId, input::Violation};
+use ihelper_workflow::{
+    domain::{
+        Failure, Kind, RunId, Status,
+        input::{Invalid, Violation},
+    },
+    engine::{Decision, Reply},
+};
+use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::answer::location_of;
+
 /// A problem, by its stable type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
-    /// 400: the body is not JSON, or a parameter is not of its form.
+    /// 400: the body is not JSON, or a parameter or header is not of its form.
     Malformed(String),
     /// 401: no token was checked.
     Unauthenticated,
     /// 403: the caller may not do this.
     Forbidden(&'static str),
-    /// 404: no such run, or not the caller's.
+    /// 404: no such run or callback, or not the caller's.
     NotFound(String),
     /// 405: the path has no such method.
     MethodNotAllowed,
-    /// 413: the body is larger than the limit, in bytes.
-    TooLarge(usize),
-    /// 415: the body is not declared as JSON.
-    UnsupportedMediaType,
-    /// 422: fields are not what the workflow accepts.
+    /// 409: the run has ended, in this status.
+    Ended(RunId, Status),
+    /// 409: the run has not ended; this is where it stands.
+    NotEnded(RunId, Status),
+    /// 409: these effects of the run happened already and would happen again.
+    WouldRepeat(RunId, Vec<String>),
+    /// 409: no effect of that name or position waits for somebody to say what came of it.
+    NothingOpen(RunId),
+    /// 409: the callback has another answer.
+    AnsweredOtherwise(Box<Reply>),
+    /// 409: the request with this idempotency key is still being worked on.
+    InFlight(RunId),
+    /// 410: the callback can no longer be answered.
+    TooLate,
+    /// 413: the body is larger than the limit.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+        /// Where a larger body can be left.
+        upload: Option<&'static str>,
+    },
+    /// 415: the body is not declared as what the path takes, which is this.
+    UnsupportedMediaType(&'static str),
+    /// 422: fields are not what is accepted.
     Invalid(Vec<Violation>),
+    /// 422: the idempotency key came with another request before.
+    KeyReused,
     /// The run ended with an error.
     RunFailed(RunId, Failure),
     /// The run was cancelled.
@@ -36,7 +66,22 @@ pub enum Problem {
     Internal,
 }
 
-#[derive(Serialize)]
+/// An answer to a callback, as who has its token sees it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Decided<'a> {
+    decision: Decision,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    by: &'a str,
+    at: Timestamp,
+}
+
+impl<'a> From<&'a Reply> for Decided<'a> {
+    fn from(reply: &'a Reply) -> Self {
+        Self { decision: reply.decision, by: &reply.by, at: reply.at }
+    }
+}
+
+#[derive(Default, Serialize)]
 struct Body<'a> {
     r#type: String,
     title: &'a str,
@@ -48,12 +93,40 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<RunId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    run_status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<Decided<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
 }
 
 impl Problem {
+    /// One field that is not what is accepted.
+    pub(crate) fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Invalid::one(field, problem).into()
+    }
+
+    /// The run does not exist, or is not the caller's.
+    pub(crate) fn no_such_run() -> Self {
+        Self::NotFound("the run does not exist".to_owned())
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.parts().0
+    }
+
+    pub(crate) fn title(&self) -> &'static str {
+        self.parts().2
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
@@ -63,15 +136,63 @@ impl Problem {
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path has no such method")
             }
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be application/json")
+            Self::Ended(..) => (StatusCode::CONFLICT, "run-ended", "The run has ended"),
+            Self::NotEnded(..) => (StatusCode::CONFLICT, "run-not-ended", "The run has not ended"),
+            Self::WouldRepeat(..) => (StatusCode::CONFLICT, "would-repeat-effects", "Effects would happen again"),
+            Self::NothingOpen(_) => (StatusCode::CONFLICT, "nothing-open", "No such effect is open"),
+            Self::AnsweredOtherwise(_) => (StatusCode::CONFLICT, "answered-otherwise", "Another answer stands"),
+            Self::InFlight(_) => (StatusCode::CONFLICT, "in-flight", "The request is still being worked on"),
+            Self::TooLate => (StatusCode::GONE, "too-late", "It can no longer be answered"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of no accepted type")
             }
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "The data is not valid"),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The idempotency key came with another request",
+            ),
             Self::RunFailed(_, failure) => (status_of(failure.kind), "run-failed", "The run failed"),
             Self::RunCancelled(_) => (StatusCode::CONFLICT, "run-cancelled", "The run was cancelled"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Try again shortly"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
+        }
+    }
+
+    /// What there is to say beyond the title.
+    pub(crate) fn detail(&self) -> Option<String> {
+        match self {
+            Self::Malformed(detail) | Self::NotFound(detail) => Some(detail.clone()),
+            Self::Forbidden(detail) => Some((*detail).to_owned()),
+            Self::Ended(_, status) | Self::NotEnded(_, status) => Some(format!("the run is {status}")),
+            Self::WouldRepeat(_, effects) => Some(format!(
+                "`{}` happened already; with `repeat_effects`: true they may happen again",
+                effects.join("`, `")
+            )),
+            Self::NothingOpen(_) => Some("nothing of that name or position waits for its outcome".to_owned()),
+            Self::AnsweredOtherwise(_) => Some("somebody answered otherwise before".to_owned()),
+            Self::InFlight(_) => {
+                Some("look at the run, or ask again later with the same key for its result".to_owned())
+            }
+            Self::TooLate => Some("the time for an answer is over, or the run has ended".to_owned()),
+            Self::TooLarge { limit, upload: None } => Some(format!("the limit is {limit} bytes")),
+            Self::TooLarge { limit, upload: Some(path) } => Some(format!(
+                "the limit is {limit} bytes; leave larger data at an address that a POST of `{path}` gives, and send \
+                 its `upload_id` instead"
+            )),
+            Self::UnsupportedMediaType(accepted) => Some(format!("the body must be {accepted}")),
+            Self::Invalid(violations) => {
+                violations.first().map(|first| format!("`{}`: {}", first.field, first.problem))
+            }
+            Self::KeyReused => Some("a key stands for one request; send another request with another key".to_owned()),
+            // A 5xx says no more than its type; the run itself tells those who may see it.
+            Self::RunFailed(_, failure) => self.status().is_client_error().then(|| failure.message.clone()),
+            Self::RunCancelled(_)
+            | Self::Unauthenticated
+            | Self::MethodNotAllowed
+            | Self::Unavailable
+            | Self::Internal => None,
         }
     }
 }
@@ -83,7 +204,7 @@ const fn status_of(kind: Kind) -> StatusCode {
         Kind::Authorization => StatusCode::FORBIDDEN,
         Kind::Throttled => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Cancelled => StatusCode::CONFLICT,
+        Kind::Cancelled | Kind::Expired => StatusCode::CONFLICT,
         Kind::Connection => StatusCode::SERVICE_UNAVAILABLE,
         Kind::JournalMismatch | Kind::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -95,9 +216,15 @@ impl From<Failure> for Problem {
         tracing::error!(error.kind = %failure.kind, error.message = failure.message, "a request failed");
         match failure.kind {
             Kind::Connection | Kind::Timeout | Kind::Throttled => Self::Unavailable,
-            Kind::NotFound => Self::NotFound("the run does not exist".to_owned()),
+            Kind::NotFound => Self::no_such_run(),
             _ => Self::Internal,
         }
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(Invalid(violations): Invalid) -> Self {
+        Self::Invalid(violations)
     }
 }
 
@@ -108,31 +235,39 @@ impl IntoResponse for Problem {
             r#type: format!("urn:ihelper:problem:{name}"),
             title,
             status: status.as_u16(),
-            detail: None,
-            errors: None,
-            run_id: None,
-            kind: None,
-            step: None,
+            detail: self.detail(),
+            ..Body::default()
         };
         match &self {
-            Self::Malformed(detail) | Self::NotFound(detail) => body.detail = Some(detail.clone()),
-            Self::Forbidden(detail) => body.detail = Some((*detail).to_owned()),
-            Self::TooLarge(limit) => body.detail = Some(format!("the limit is {limit} bytes")),
-            Self::Invalid(violations) => {
-                body.detail = violations.first().map(|first| format!("`{}`: {}", first.field, first.problem));
-                body.errors = Some(violations);
+            Self::Ended(run, status) | Self::NotEnded(run, status) => {
+                body.run_id = Some(*run);
+                body.run_status = Some(*status);
             }
+            Self::WouldRepeat(run, effects) => {
+                body.run_id = Some(*run);
+                body.effects = Some(effects);
+            }
+            Self::InFlight(run) => {
+                body.run_id = Some(*run);
+                body.location = Some(location_of(*run));
+            }
+            Self::NothingOpen(run) | Self::RunCancelled(run) => body.run_id = Some(*run),
             Self::RunFailed(run, failure) => {
                 body.run_id = Some(*run);
                 body.kind = Some(failure.kind);
                 body.step = failure.step.as_deref();
-                // A 5xx says no more than its type; the run itself tells those who may see it.
-                body.detail = status.is_client_error().then(|| failure.message.clone());
             }
-            Self::RunCancelled(run) => body.run_id = Some(*run),
-            Self::Unauthenticated
+            Self::AnsweredOtherwise(reply) => body.decided = Some(Decided::from(&**reply)),
+            Self::TooLarge { upload, .. } => body.upload = *upload,
+            Self::Invalid(violations) => body.errors = Some(violations),
+            Self::Malformed(_)
+            | Self::Unauthenticated
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
             | Self::MethodNotAllowed
-            | Self::UnsupportedMediaType
+            | Self::TooLate
+            | Self::UnsupportedMediaType(_)
+            | Self::KeyReused
             | Self::Unavailable
             | Self::Internal => {}
         }
@@ -140,14 +275,11 @@ impl IntoResponse for Problem {
         let mut response = (status, text).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            }
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            _ => {}
+        if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::InFlight(_)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -2,151 +2,100 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    response::{IntoResponse, Response},
-};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::{extract::State, response::Response};
+use http::{HeaderMap, header};
 use ihelper_workflow::{
     domain::{
-        RunId, Status, WorkflowType,
+        Kind, WorkflowType,
         input::{self, Input, Invalid},
-        run::{Origin, Trigger},
     },
-    engine::{Begun, Deadline, Outcome},
+    ports::LARGEST_DATA,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{Api, LAST_EFFECT, LONGEST_WAIT, MAX_BODY_BYTES, Principal, Problem};
-
-// The insurance message comes a little after the lease, so that it finds it over.
-const INSURANCE_MARGIN: Duration = Duration::from_secs(1);
+use crate::{
+    Api, MAX_BODY_BYTES, Principal, Problem,
+    body::{self, Body, Fields},
+    call::Call,
+    repeats::IdempotencyKey,
+    uploads,
+};
 
 /// Runs a workflow on data: 200 with its result, or 202 with the run's address when the caller prefers that
 /// (RFC 7240: `respond-async`, `wait`) or the run takes longer than a call can.
+///
+/// With an `Idempotency-Key`, the same request is the same run for a day. Without one, an equal request of the same
+/// caller gets the result of the first for as long as the configuration says, unless it says
+/// `Cache-Control: no-cache`.
 pub(crate) async fn process(
     State(api): State<Arc<Api>>,
     principal: Principal,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|_| Problem::TooLarge(MAX_BODY_BYTES))?;
-    let input = read_body(&headers, &body)?;
-    if !principal.is_operator() && input.refers_to_an_object() {
+    let began = api.clock.now();
+    let key = IdempotencyKey::read(&headers)?;
+    let body = body::bytes(body, MAX_BODY_BYTES, Some(uploads::PATH))?;
+    let fields = body::object(&headers, &body)?;
+    // From here on the fields are what there is of it.
+    drop(body);
+    let key = key.map(|key| key.of_request("POST", "/workflow/process", &fields));
+    let caller = principal.caller();
+    let input = read(&api, &caller, fields).await?;
+    refuse_stored_objects(&principal, &input)?;
+    let call = Call { api: &api, caller, input, preference: Preference::read(&headers), began };
+    match key {
+        Some(key) => call.once(key).await,
+        None => Ok(call.cached(says_no_cache(&headers)).await),
+    }
+}
+
+/// Whoever starts a run on a stored object reads what the deployment may read.
+pub(crate) fn refuse_stored_objects(principal: &Principal, input: &Input) -> Result<(), Problem> {
+    if input.refers_to_an_object() && !principal.is_operator() {
         return Err(Problem::Forbidden("only operators start runs on stored objects; send the content itself"));
     }
-    let now = api.clock.now();
-    let id = RunId::new(now, api.entropy.random());
-    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: principal.caller() };
-    let preference = Preference::read(&headers);
-
-    // Should this process die, the message finds the lease over, or the run queued, and the consumer goes on from
-    // the journal.
-    let insured_after = api.worker.lease() + INSURANCE_MARGIN;
-    if preference.respond_async && preference.wait.is_none() {
-        let (insured, begun) = futures::join!(
-            api.queue.resume(input.workflow(), id, insured_after),
-            api.worker.begin(&input, id, origin),
-        );
-        begun?;
-        let asked_for = api.queue.resume(input.workflow(), id, Duration::ZERO).await;
-        // One message suffices; the other is the insurance.
-        asked_for.or(insured)?;
-        return Ok(accepted(id, Status::Queued));
-    }
-
-    let (insured, begun) = futures::join!(
-        api.queue.resume(input.workflow(), id, insured_after),
-        api.worker.begin_leased(&input, id, origin),
-    );
-    let begun = begun?;
-    if insured.is_err() {
-        // Once more before the first step: without it the run would hang on this process.
-        api.queue.resume(input.workflow(), id, insured_after).await?;
-    }
-    let after = |wait| now.saturating_add(wait).unwrap_or(now);
-    let deadline = Deadline {
-        work: after(preference.wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)),
-        effects: after(LAST_EFFECT),
-    };
-    work(&api, input.workflow(), id, begun, deadline).await
+    Ok(())
 }
 
-async fn work(
-    api: &Api,
-    workflow: WorkflowType,
-    id: RunId,
-    begun: Begun,
-    deadline: Deadline,
-) -> Result<Response, Problem> {
-    match api.worker.work_on(begun, deadline).await? {
-        Outcome::Ended { run, .. } => match run.status {
-            Status::Succeeded => {
-                Ok(Json(json!({ "status": "success", "run_id": id, "result": run.result })).into_response())
-            }
-            Status::Cancelled => Err(Problem::RunCancelled(id)),
-            _ => match run.error {
-                Some(failure) => Err(Problem::RunFailed(id, failure)),
-                None => Err(Problem::Internal),
-            },
-        },
-        Outcome::Resting(run) => Ok(accepted(id, run.status)),
-        Outcome::Retry { after, .. } => {
-            api.queue.resume(workflow, id, after).await?;
-            Ok(accepted(id, Status::Queued))
-        }
-        Outcome::HandedOver => {
-            api.queue.resume(workflow, id, Duration::ZERO).await?;
-            Ok(accepted(id, Status::Queued))
-        }
-        Outcome::Busy { after } => {
-            api.queue.resume(workflow, id, after).await?;
-            Ok(accepted(id, Status::Running))
-        }
-    }
-}
-
-fn read_body(headers: &HeaderMap, body: &[u8]) -> Result<Input, Problem> {
-    let media_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|value| value.trim().to_ascii_lowercase());
-    if !media_type.is_some_and(|media_type| media_type == "application/json" || media_type.ends_with("+json")) {
-        return Err(Problem::UnsupportedMediaType);
-    }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| Problem::Malformed(format!("the body is not JSON: {error}")))?;
-    let Value::Object(mut fields) = value else {
-        return Err(Problem::Malformed("the body is not a JSON object".to_owned()));
-    };
-    let invalid = |field: &str, problem: &str| Problem::Invalid(Invalid::one(field, problem).0);
+async fn read(api: &Api, caller: &str, mut fields: Fields) -> Result<Input, Problem> {
     let workflow: WorkflowType = match fields.remove("type") {
-        Some(Value::String(name)) => name.parse().map_err(|failure| invalid("type", &format!("{failure}")))?,
-        Some(_) => return Err(invalid("type", "is not a text")),
-        None => return Err(invalid("type", "is missing")),
+        Some(Value::String(name)) => name.parse().map_err(|failure| Problem::invalid("type", format!("{failure}")))?,
+        Some(_) => return Err(Problem::invalid("type", "is not a text")),
+        None => return Err(Problem::invalid("type", "is missing")),
     };
-    let data = fields.remove("data").ok_or_else(|| invalid("data", "is missing"))?;
-    input::parse(workflow, data).map_err(|Invalid(violations)| Problem::Invalid(violations))
+    let data = match (fields.remove("data"), fields.remove("upload_id")) {
+        (Some(data), None) => data,
+        (None, Some(Value::String(id))) => fetch(api, caller, &id).await?,
+        (None, Some(_)) => return Err(Problem::invalid("upload_id", "is not a text")),
+        (None, None) => return Err(Problem::invalid("data", "is missing")),
+        (Some(_), Some(_)) => return Err(Problem::invalid("upload_id", "takes the place of `data`: one of them only")),
+    };
+    Ok(input::parse(workflow, data)?)
 }
 
-fn accepted(id: RunId, status: Status) -> Response {
-    let location = format!("/workflow/runs/{id}");
-    let body = Json(json!({ "status": status, "run_id": id, "location": location }));
-    let mut response = (StatusCode::ACCEPTED, body).into_response();
-    if let Ok(value) = HeaderValue::from_str(&location) {
-        response.headers_mut().insert(header::LOCATION, value);
-    }
-    response
+async fn fetch(api: &Api, caller: &str, id: &str) -> Result<Value, Problem> {
+    let missing = || Problem::invalid("upload_id", "nothing was uploaded under this id");
+    let id = uploads::parse_id(id).ok_or_else(missing)?;
+    let bytes = api.uploads.take(caller, &id, LARGEST_DATA).await.map_err(|failure| match failure.kind {
+        Kind::NotFound => missing(),
+        Kind::Validation => Problem::TooLarge { limit: LARGEST_DATA, upload: None },
+        _ => failure.into(),
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::from(Invalid::one("upload_id", format!("what was uploaded is not JSON: {error}"))))
+}
+
+fn says_no_cache(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// What the caller prefers.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Preference {
-    respond_async: bool,
-    wait: Option<Duration>,
+pub(crate) struct Preference {
+    pub(crate) respond_async: bool,
+    pub(crate) wait: Option<Duration>,
 }
 
 impl Preference {
@@ -167,17 +116,25 @@ impl Preference {
         }
         preference
     }
+
+    /// Whether the caller does not wait at all.
+    pub(crate) fn is_to_answer_at_once(&self) -> bool {
+        self.respond_async && self.wait.is_none()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
+    fn with(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))])
+    }
+
     fn preference(value: &'static str) -> Preference {
-        Preference::read(&HeaderMap::from_iter([(
-            header::HeaderName::from_static("prefer"),
-            HeaderValue::from_static(value),
-        )]))
+        Preference::read(&with("prefer", value))
     }
 
     #[test]
@@ -187,5 +144,12 @@ mod tests {
         assert_eq!(preference("respond-async, wait=10"), Preference { respond_async: true, wait: ten });
         assert_eq!(preference("Wait = 10"), Preference { respond_async: false, wait: ten });
         assert_eq!(preference("handling=lenient, wait=soon"), Preference::default());
+    }
+
+    #[test]
+    fn no_cache_is_one_directive_among_others() {
+        assert!(says_no_cache(&with("cache-control", "max-age=0, No-Cache")));
+        assert!(!says_no_cache(&with("cache-control", "max-age=0, no-cachet")));
+        assert!(!says_no_cache(&HeaderMap::new()));
     }
 }

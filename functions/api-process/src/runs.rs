@@ -4,21 +4,26 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use ihelper_workflow::{
     domain::{
         Run, RunId, Status,
-        run::{StepRecord, Summary},
+        run::{StepKind, StepRecord, StepState, Summary},
     },
     ports::RunFilter,
 };
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use crate::{Api, Principal, Problem};
+use crate::{
+    Api, Principal, Problem,
+    answer::fit,
+    body::{pairs, shortened},
+    control::{Id, find},
+};
 
 // A page of runs unless the caller says less.
 const PAGE: usize = 50;
@@ -39,20 +44,10 @@ pub(crate) async fn list(
     Ok(Json(Runs { runs: page.runs, cursor: page.next }).into_response())
 }
 
-/// Shows one run with its steps.
-pub(crate) async fn show(
-    State(api): State<Arc<Api>>,
-    principal: Principal,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    // An id that cannot be is an id that is not.
-    let missing = || Problem::NotFound("the run does not exist".to_owned());
-    let id: RunId = id.parse().map_err(|_| missing())?;
-    let (run, steps) = api.journal.find(id).await?.ok_or_else(missing)?;
-    if !principal.may_see(&run) {
-        return Err(missing());
-    }
-    Ok(Json(describe(&run, &steps)).into_response())
+/// Shows one run with its steps, and the callbacks that wait for an answer.
+pub(crate) async fn show(State(api): State<Arc<Api>>, principal: Principal, id: Id) -> Result<Response, Problem> {
+    let (run, steps) = find(&api, &principal, &id).await?;
+    fit(&api, &principal.caller(), run.id, describe(&run, &steps), &["result", "steps"]).await
 }
 
 #[derive(Serialize)]
@@ -72,9 +67,13 @@ fn describe(run: &Run, steps: &[StepRecord]) -> Value {
         "definition_version": run.definition_version,
         "attempts": run.failed_attempts + u32::from(run.status == Status::Succeeded),
         "origin": run.origin,
+        "lineage": run.lineage.as_ref().map(|lineage| json!({
+            "retry_of": lineage.retry_of, "from_step": lineage.from_step,
+        })),
         "created_at": to_the_millisecond(run.created_at),
         "updated_at": to_the_millisecond(run.updated_at),
         "finished_at": run.finished_at.map(to_the_millisecond),
+        "due_at": run.due_at.map(to_the_millisecond),
         "duration_ms": duration_ms.and_then(|milliseconds| u64::try_from(milliseconds).ok()),
         "result": run.result,
         "error": run.error.as_ref().map(|error| json!({
@@ -84,12 +83,32 @@ fn describe(run: &Run, steps: &[StepRecord]) -> Value {
         "steps": steps.iter().map(|step| json!({
             "position": step.position,
             "name": step.name,
+            "kind": step.kind,
             "state": step.state,
             "started_at": to_the_millisecond(step.started_at),
             "duration_ms": step.duration_ms,
             "usage": step.usage,
         })).collect::<Vec<_>>(),
+        "callbacks": waiting_callbacks(run, steps),
     })
+}
+
+/// The callbacks that wait for an answer. Their tokens are told to those who are to answer, and to nobody else.
+fn waiting_callbacks(run: &Run, steps: &[StepRecord]) -> Vec<Value> {
+    /// What a wait has in the journal; only a callback has a token.
+    #[derive(Deserialize)]
+    struct Wait {
+        until: Timestamp,
+        #[serde(rename = "token")]
+        _token: IgnoredAny,
+    }
+    let waiting =
+        |step: &&StepRecord| step.kind == StepKind::Wait && step.state == StepState::Waiting && !run.status.is_final();
+    let shown = |step: &StepRecord| {
+        let wait = Wait::deserialize(&step.output).ok()?;
+        Some(json!({ "name": step.name, "until": to_the_millisecond(wait.until) }))
+    };
+    steps.iter().filter(waiting).filter_map(shown).collect()
 }
 
 fn to_the_millisecond(at: Timestamp) -> Timestamp {
@@ -99,7 +118,7 @@ fn to_the_millisecond(at: Timestamp) -> Timestamp {
 fn read_filter(query: &str) -> Result<RunFilter, Problem> {
     let mut filter = RunFilter { limit: PAGE, ..RunFilter::default() };
     let wrong = |name: &str, problem: String| Problem::Malformed(format!("parameter `{name}`: {problem}"));
-    for (name, value) in form_pairs(query) {
+    for (name, value) in pairs(query.as_bytes()) {
         match name.as_str() {
             "type" => filter.workflow = Some(value.parse().map_err(|error| wrong("type", format!("{error}")))?),
             "status" => filter.status = Some(value.parse().map_err(|error| wrong("status", format!("{error}")))?),
@@ -115,15 +134,10 @@ fn read_filter(query: &str) -> Result<RunFilter, Problem> {
                     .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
                     .ok_or_else(|| wrong("limit", format!("is not a number from 1 to {LARGEST_PAGE}")))?;
             }
-            _ => return Err(wrong(&name.chars().take(64).collect::<String>(), "is not known".to_owned())),
+            _ => return Err(wrong(&shortened(&name), "is not known".to_owned())),
         }
     }
     Ok(filter)
-}
-
-/// The pairs of a query, decoded. `form_urlencoded` never fails: what is not UTF-8 shows as `�`.
-fn form_pairs(query: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
 #[cfg(test)]

@@ -5,17 +5,18 @@
 
 pub mod event;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ihelper_workflow::{
     domain::{
-        Failure, Kind, RunId, Status, WorkflowType,
+        Failure, Kind, RunId, WorkflowType,
         document::{CriterionInput, ObjectRef},
         input::{self, Invalid},
-        run::{StepRecord, StepState},
+        run::StepRecord,
     },
+    engine::{Control, Settling},
     mail,
-    ports::{AnswerLedger, Clock, Closing, Journal, Objects, Queue, Receipt},
+    ports::{AnswerLedger, Clock, Objects, Queue, Receipt},
 };
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ use crate::event::{Envelope, MailEvent, MailFate, Meaning};
 pub struct EventHandler {
     /// Starts runs.
     pub queue: Arc<dyn Queue>,
-    /// Holds the intents that delivery events settle.
-    pub journal: Arc<dyn Journal>,
+    /// Settles the effects that delivery events are about.
+    pub control: Control,
     /// Knows what came with an uploaded document.
     pub objects: Arc<dyn Objects>,
     /// Learns who must not be written to.
@@ -154,27 +155,12 @@ impl EventHandler {
     /// Settles the intent of the mail, whatever became of the worker that wrote it; a run that waits for just
     /// that goes on.
     async fn settle(&self, id: RunId, position: &str, mail: &MailEvent) -> Result<(), Failure> {
-        let Some((run, steps)) = self.journal.find(id).await? else { return Ok(()) };
-        if run.status.is_final() {
-            return Ok(());
-        }
         let of_mail = |entry: &StepRecord| entry.position.replace('.', "_") == position;
-        if let Some(mut entry) = steps.into_iter().find(|entry| of_mail(entry) && entry.state == StepState::Intended) {
-            match mail.fate {
-                MailFate::WentOut => {
-                    entry.state = StepState::Done;
-                    entry.output = json!(Receipt { message_id: mail.message_id.clone() });
-                }
-                MailFate::NotSent => entry.state = StepState::Released,
-            }
-            self.journal.settle(id, &entry).await?;
-        }
-        let closing = Closing::new([Status::Attention], Status::Queued);
-        let goes_on = self.journal.close(id, &closing, self.clock.now()).await?;
-        // A run that is queued already: this event came before and broke off here. One message too many does no
-        // harm, one too few would.
-        if goes_on || run.status == Status::Queued {
-            self.queue.resume(run.workflow, id, Duration::ZERO).await?;
+        let happened = match mail.fate {
+            MailFate::WentOut => Some(json!(Receipt { message_id: mail.message_id.clone() })),
+            MailFate::NotSent => None,
+        };
+        if self.control.settle(id, of_mail, happened).await? == Settling::Settled {
             tracing::info!(run.id = %id, "a delivery event settled the run's mail");
         }
         Ok(())

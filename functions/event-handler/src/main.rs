@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let deployment = Deployment::from_environment()?;
     let handler = Arc::new(EventHandler {
         queue: deployment.queue(),
-        journal: deployment.journal(),
+        control: deployment.control(),
         objects: deployment.documents(),
         answers: deployment.answers(),
         clock: deployment.clock(),

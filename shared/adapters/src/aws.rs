@@ -122,6 +122,12 @@ impl Aws {
         }))
     }
 
+    #[cfg(feature = "scheduler")]
+    pub(crate) fn scheduler(&self) -> Lazy<aws_sdk_scheduler::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || aws_sdk_scheduler::Client::new(&config)))
+    }
+
     /// The mail client never repeats a call: a mail whose answer was lost may have gone out.
     ///
     /// Nor does it keep connections: one that broke while the function was frozen fails only once the mail is on

@@ -1,8 +1,8 @@
 //! The ports against the real services: one file per port, each behind a feature of its name.
 //!
 //! - [`aws`]: what all clients share; built from values, without reading the environment.
-//! - [`dynamodb`]: the journal, the tracking and the answer ledger on one table.
-//! - [`sqs`], [`ses`], [`s3`], [`eventbridge`]: queues, mail, objects and events.
+//! - [`dynamodb`]: the journal, the tracking, the answer ledger and the remembered requests on one table.
+//! - [`sqs`], [`scheduler`], [`ses`], [`s3`], [`eventbridge`]: queues, what they send later, mail, objects and events.
 //! - [`extract`]: text out of documents.
 //! - [`failures`]: the one translation of the services' errors into the domain's.
 //! - [`system`]: the system's clock and randomness.
@@ -28,6 +28,8 @@ pub mod extract;
 pub mod failures;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(feature = "scheduler")]
+pub mod scheduler;
 #[cfg(feature = "ses")]
 pub mod ses;
 #[cfg(feature = "sqs")]

@@ -1,4 +1,6 @@
-//! Objects on S3: what workflows read, and values too large for the table.
+//! Objects on S3: what workflows read, values too large for the table, and what callers put there and get there.
+
+mod uploads;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -15,6 +17,11 @@ use crate::{
     aws::{Aws, Lazy},
     failures::failure,
 };
+
+pub use uploads::S3Uploads;
+
+/// The type of what callers upload and get, and of what messages refer to.
+const JSON: &str = "application/json";
 
 /// Objects in the buckets that this deployment may read. A clone is cheap.
 #[derive(Clone)]
@@ -102,6 +109,37 @@ impl crate::dynamodb::ValueStore for S3Values {
         let answer = self.client.get_object().bucket(&*self.bucket).key(key).send().await;
         // A payload that is gone is a fault of the store, never the absence of the run that refers to it.
         bounded(answer.map_err(|error| failure("s3 get payload", &error))?, limit).await
+    }
+}
+
+/// A bucket of our own, in which the absence of an object is an answer. A clone is cheap.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    client: Arc<Lazy<Client>>,
+    name: Arc<str>,
+}
+
+impl Bucket {
+    pub(crate) fn new(aws: &Aws, name: &str) -> Self {
+        Self { client: Arc::new(aws.s3()), name: Arc::from(name) }
+    }
+
+    /// Writes JSON under a key. `call` names the call in a failure.
+    pub(crate) async fn put(&self, call: &str, key: &str, json: Vec<u8>) -> Result<(), Failure> {
+        let request = self.client.put_object().bucket(&*self.name).key(key).content_type(JSON).body(json.into());
+        request.send().await.map(drop).map_err(|error| failure(call, &error))
+    }
+
+    /// Reads what is under a key, at most `limit` bytes.
+    pub(crate) async fn get(&self, call: &str, key: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+        let answer = self.client.get_object().bucket(&*self.name).key(key).send().await;
+        bounded(answer.map_err(|error| missing_or(call, &error))?, limit).await
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Bucket").field(&self.name).finish()
     }
 }
 

@@ -5,6 +5,8 @@
 //! - A malformed message goes to the dead-letter queue with its reason, at once, and never holds up its batch.
 //! - A message whose consumer dies is back after one lease: its visibility timeout is kept that short, and
 //!   renewed while the message is worked on.
+//! - A run that fails here owes a dead letter; the debt stands in its record until the letter is sent.
+//! - A message that was sent back from the dead letters retries the run that it names.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -17,15 +19,15 @@ use ihelper_workflow::{
         input::Invalid,
         run::{Origin, Trigger},
     },
-    engine::{Deadline, Outcome, Worker},
-    ports::{Clock, DeadLetter, Queue},
+    engine::{Control, Deadline, Outcome, Retry, Retrying, Worker},
+    ports::{Clock, DeadLetter, Queue, REDRIVE_OF, REDRIVE_SENT_AT},
 };
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::{
     deployment::Deployment,
-    message::{Message, Source},
+    message::{Message, Source, Wire},
 };
 
 /// When messages in hand come back to the queue.
@@ -39,8 +41,10 @@ pub trait Visibility: Send + Sync {
 pub struct Consumer {
     /// The workflow.
     pub workflow: WorkflowType,
-    /// Gives runs their attempts.
+    /// Gives runs their attempts; one [that sends letters](Worker::that_sends_letters).
     pub worker: Worker,
+    /// Retries runs whose dead letters were sent back.
+    pub control: Control,
     /// Takes dead letters and hand-overs.
     pub queue: Arc<dyn Queue>,
     /// Delays messages.
@@ -129,14 +133,15 @@ impl Consumer {
 
     async fn work_on(&self, message: &SqsMessage, deadline: Deadline) -> Verdict {
         let body = message.body.as_deref().unwrap_or_default();
-        let outcome = match self.parse(body) {
+        let outcome = match self.read(body).await {
+            Ok(Message::Resume(run)) if is_redriven(message) => return self.retry(run, deadline).await,
             Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
             Ok(Message::Start { input, run_id, source }) => {
                 let run = run_id.unwrap_or_else(|| run_of(message, self.clock.now()));
                 let origin = origin(message, source);
                 self.worker.start(&input, run, origin, deadline).await.map(|outcome| (run, outcome))
             }
-            Err(invalid) => {
+            Err(Unread::Invalid(invalid)) => {
                 let letter = DeadLetter {
                     body: body.to_owned(),
                     reason: invalid.to_string(),
@@ -145,7 +150,12 @@ impl Consumer {
                 };
                 return self.bury(&letter).await;
             }
+            Err(Unread::Failed(failure)) => Err(failure),
         };
+        self.verdict(body, outcome).await
+    }
+
+    async fn verdict(&self, body: &str, outcome: Result<(RunId, Outcome), Failure>) -> Verdict {
         match outcome {
             Ok((run, outcome)) => self.conclude(run, outcome).await,
             Err(failure) if failure.kind == Kind::Validation => {
@@ -165,26 +175,60 @@ impl Consumer {
         }
     }
 
-    fn parse(&self, body: &str) -> Result<Message, Invalid> {
-        let message = Message::parse(self.workflow, body)?;
+    /// Reads a message, and fetches the data that it only refers to.
+    async fn read(&self, body: &str) -> Result<Message, Unread> {
+        let wire = Wire::parse(self.workflow, body)?;
+        let message = match wire.data_at() {
+            None => wire.into_message()?,
+            Some(place) => {
+                let data = self.queue.fetch(place).await.map_err(|failure| match failure.kind {
+                    Kind::Validation | Kind::NotFound => Invalid::one("data_at", failure.message).into(),
+                    _ => Unread::Failed(failure),
+                })?;
+                wire.with_data(&data)?
+            }
+        };
         if let Message::Start { run_id: Some(run), .. } = &message
             && run.made_at() > self.clock.now().saturating_add(CLOCK_SKEW).unwrap_or(Timestamp::MAX)
         {
-            return Err(Invalid::one("run_id", "lies more than five minutes in the future"));
+            return Err(Invalid::one("run_id", "lies more than five minutes in the future").into());
         }
         Ok(message)
+    }
+
+    /// Retries a run whose dead letter was sent back. Another message goes on with the run that repeats it; sent back
+    /// twice, it is the same run.
+    async fn retry(&self, run: RunId, deadline: Deadline) -> Verdict {
+        match self.control.retry(run, &Retry::default()).await {
+            Ok(Retrying::Begun(again)) => {
+                tracing::info!(run.id = %again.id, run.retry_of = %run, "a dead letter was sent back");
+                Verdict::Delete
+            }
+            Ok(Retrying::NotEnded(_)) => {
+                let outcome = self.worker.resume(run, deadline).await.map(|outcome| (run, outcome));
+                self.verdict("", outcome).await
+            }
+            Ok(other) => {
+                tracing::warn!(run.id = %run, "a dead letter was sent back whose run cannot be retried: {other:?}");
+                Verdict::Delete
+            }
+            Err(failure) => {
+                tracing::error!(error.kind = %failure.kind, error.message = failure.message, "the message comes back");
+                Verdict::Return { after: None }
+            }
+        }
     }
 
     async fn conclude(&self, run_id: RunId, outcome: Outcome) -> Verdict {
         match outcome {
             // Also when it had ended before: the attempt that ended it may have died before it wrote the letter.
-            // A call of the API has had its answer; its insurance message is no news.
-            Outcome::Ended { run, just_now }
-                if run.status == Status::Failed && (just_now || run.origin.trigger != Trigger::Api) =>
-            {
-                self.bury(&letter_of(&run)).await
-            }
-            Outcome::Ended { .. } | Outcome::Resting(_) => Verdict::Delete,
+            Outcome::Ended { run, .. } if run.owes_letter => self.bury_run(&run).await,
+            Outcome::Ended { .. } => Verdict::Delete,
+            // Also when it was put aside before: whoever did so may have died before it sent the message.
+            Outcome::Resting(run) => match run.due_at.filter(|_| run.status == Status::Waiting) {
+                Some(due) => self.pass_on(run_id, until(due, self.clock.now())).await,
+                None => Verdict::Delete,
+            },
             Outcome::Retry { after, failure } => {
                 tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = failure.message, retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
                 Verdict::Return { after: Some(whole_seconds(after)) }
@@ -203,6 +247,18 @@ impl Consumer {
                 Verdict::Return { after: Some(after) }
             }
         }
+    }
+
+    /// Sends the letter that a run owes, and notes that it was sent. Should this process end between the two, it is
+    /// sent again: a queue cannot be asked what is in it.
+    async fn bury_run(&self, run: &Run) -> Verdict {
+        let verdict = self.bury(&letter_of(run)).await;
+        if verdict == Verdict::Delete
+            && let Err(failure) = self.control.letter_sent(run.id).await
+        {
+            tracing::warn!(run.id = %run.id, error.kind = %failure.kind, "a dead letter could not be noted");
+        }
+        verdict
     }
 
     async fn bury(&self, letter: &DeadLetter) -> Verdict {
@@ -254,15 +310,47 @@ fn whole_seconds(wait: Duration) -> Duration {
     Duration::from_secs(wait.as_secs() + 1)
 }
 
-/// One message is one run, however often it is delivered.
+fn until(due: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(due.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// Why a message could not be read.
+enum Unread {
+    /// It is not what the queue carries.
+    Invalid(Invalid),
+    /// What it refers to could not be fetched.
+    Failed(Failure),
+}
+
+impl From<Invalid> for Unread {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// Whether a message came from the dead letters: sent back by the API, or by SQS's own redrive, which keeps the
+/// attributes of a letter.
+fn is_redriven(message: &SqsMessage) -> bool {
+    let attributes = &message.message_attributes;
+    attributes.contains_key(REDRIVE_OF) || ["reason", "kind"].iter().all(|name| attributes.contains_key(*name))
+}
+
+/// One message is one run, however often it is delivered, and also when it went through the dead letters.
 fn run_of(message: &SqsMessage, now: Timestamp) -> RunId {
-    let sent_at = message
-        .attributes
-        .get("SentTimestamp")
+    let redriven =
+        |name: &str| message.message_attributes.get(name).and_then(|attribute| attribute.string_value.as_deref());
+    let (id, sent_at) = match (redriven(REDRIVE_OF), redriven(REDRIVE_SENT_AT)) {
+        (Some(id), Some(sent_at)) => (id, Some(sent_at)),
+        _ => (
+            message.message_id.as_deref().unwrap_or_default(),
+            message.attributes.get("SentTimestamp").map(String::as_str),
+        ),
+    };
+    let sent_at = sent_at
         .and_then(|text| text.parse().ok())
         .and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok())
         .unwrap_or(now);
-    RunId::derived(sent_at, &["queue", message.message_id.as_deref().unwrap_or_default()])
+    RunId::derived(sent_at, &["queue", id])
 }
 
 fn origin(message: &SqsMessage, source: Option<Source>) -> Origin {

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ihelper_adapters::{
     aws::{Aws, Credentials, Timeouts},
-    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableTracking},
+    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking},
     eventbridge::EventBridgeBus,
     extract::{IsolatedExtractor, Limits},
-    s3::{S3Objects, S3Values},
+    s3::{S3Objects, S3Uploads, S3Values},
+    scheduler::{Scheduler, Schedules},
     ses::SesMailer,
     sqs::{QueueUrls, SqsQueue},
     system::{SystemClock, SystemEntropy},
@@ -20,12 +21,15 @@ use ihelper_workflow::{
         definition::Definition,
     },
     embedded,
-    engine::{Definitions, Worker, WorkerPorts, Workflow},
-    ports::{AnswerLedger, Assistant, Clock, Entropy, Journal, Mailer, Objects, Queue, Tracking},
+    engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
+    ports::{
+        AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Journal, Mailer, Objects, Queue, Requests,
+        Tracking, Uploads,
+    },
     rules::RulesAssistant,
     workflows::{
-        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, SendEmail, SetRecord, StartWorkflow,
-        TaskAutomation, Tool, Toolbox,
+        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SetRecord,
+        StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
     },
 };
 use lambda_runtime::Error;
@@ -72,10 +76,17 @@ impl Deployment {
                 (workflow, QueueUrls { queue: queue.clone(), dead_letters: dead_letters.clone() })
             })
             .collect();
+        let schedules = Schedules {
+            group: settings.schedule_group.clone(),
+            role_arn: settings.scheduler_role_arn.clone(),
+            queue_arns: settings.queue_arns.clone(),
+        };
         Ok(Self {
             configuration: Arc::new(embedded::configuration()?),
             definitions: embedded::definitions()?,
-            queue: SqsQueue::new(&aws, urls),
+            queue: SqsQueue::new(&aws, urls)
+                .with_scheduler(Scheduler::new(&aws, Arc::new(SystemClock), schedules))
+                .with_starts_in(&aws, &settings.payload_bucket),
             mailer: SesMailer::new(&aws, &settings.sender_address, Some(&settings.configuration_set))?,
             aws,
             table,
@@ -86,6 +97,11 @@ impl Deployment {
     /// What the environment told.
     pub const fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The settings of the workflows.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
     /// The current definition of a workflow.
@@ -105,6 +121,26 @@ impl Deployment {
     /// The runs.
     pub fn journal(&self) -> Arc<dyn Journal> {
         Arc::new(TableJournal::new(self.table.clone()))
+    }
+
+    /// Which requests led to which runs.
+    pub fn requests(&self) -> Arc<dyn Requests> {
+        Arc::new(TableRequests::new(self.table.clone()))
+    }
+
+    /// The dead-letter queues.
+    pub fn dead_letters(&self) -> Arc<dyn DeadLetters> {
+        Arc::new(self.queue.clone())
+    }
+
+    /// What is too large for a request or an answer.
+    pub fn uploads(&self) -> Arc<dyn Uploads> {
+        Arc::new(S3Uploads::new(&self.aws, self.clock(), &self.settings.payload_bucket))
+    }
+
+    /// How the world reaches a run between its attempts.
+    pub fn control(&self) -> Control {
+        Control::new(self.journal(), self.queue(), self.clock())
     }
 
     /// The document bucket, in which nobody finds anybody's mail.
@@ -143,7 +179,8 @@ impl Deployment {
     pub fn consumer(&self, workflow: WorkflowType) -> Consumer {
         Consumer {
             workflow,
-            worker: self.worker(&[workflow]),
+            worker: self.worker(&[workflow]).that_sends_letters(),
+            control: self.control(),
             queue: self.queue(),
             visibility: Arc::new(QueueVisibility {
                 queue: self.queue.clone(),
@@ -183,9 +220,17 @@ impl Deployment {
     }
 
     fn tools(&self) -> Toolbox {
-        let tools: [Arc<dyn Tool>; 5] = [
+        let bus: Arc<dyn EventBus> = Arc::new(EventBridgeBus::new(&self.aws, &self.settings.event_bus));
+        let approval = RequestApproval {
+            bus: Arc::clone(&bus),
+            mailer: self.mailer(),
+            public_url: self.settings.public_url.clone(),
+        };
+        let tools: [Arc<dyn Tool>; 7] = [
             Arc::new(AskAssistant(self.assistant())),
-            Arc::new(PublishEvent(Arc::new(EventBridgeBus::new(&self.aws, &self.settings.event_bus)))),
+            Arc::new(PublishEvent(bus)),
+            Arc::new(Wait(self.clock())),
+            Arc::new(approval),
             Arc::new(SetRecord { tracking: self.tracking(), clock: self.clock() }),
             Arc::new(SendEmail(self.mailer())),
             Arc::new(StartWorkflow(self.queue())),

@@ -21,13 +21,19 @@ pub struct Settings {
     pub table: String,
     /// Each workflow's queue.
     pub queues: BTreeMap<WorkflowType, String>,
+    /// The same queues, as EventBridge Scheduler calls them: by ARN.
+    pub queue_arns: BTreeMap<WorkflowType, String>,
     /// Each workflow's dead-letter queue.
     pub dead_letter_queues: BTreeMap<WorkflowType, String>,
+    /// The group of the schedules that send to the queues.
+    pub schedule_group: String,
+    /// The role in which they send, as ARN.
+    pub scheduler_role_arn: String,
     /// The bucket with mail under `mail/`.
     pub mail_bucket: String,
     /// The bucket with documents under `documents/`.
     pub document_bucket: String,
-    /// The bucket for values too large for the table.
+    /// The bucket for values too large for the table or a message, and for uploads and answers.
     pub payload_bucket: String,
     /// The event bus.
     pub event_bus: String,
@@ -35,6 +41,9 @@ pub struct Settings {
     pub sender_address: String,
     /// The SES configuration set, which publishes delivery events.
     pub configuration_set: String,
+    /// Where people reach the API, for links in mail: `https://`, or `http://` on this machine, without a slash at its
+    /// end. `None` when nobody said.
+    pub public_url: Option<String>,
     /// How long a lease lasts: 1 to 900 s.
     pub lease: Duration,
     /// How many messages of a batch are worked on at a time: 1 to 10,000.
@@ -110,7 +119,8 @@ impl Settings {
                     })
                     .collect()
             };
-            let (queues, dead_letter_queues) = (per_workflow("QUEUE_URL"), per_workflow("DEAD_LETTER_URL"));
+            let (queues, queue_arns) = (per_workflow("QUEUE_URL"), per_workflow("QUEUE_ARN"));
+            let dead_letter_queues = per_workflow("DEAD_LETTER_URL");
             Self {
                 region: required("AWS_REGION"),
                 endpoint: variable("AWS_ENDPOINT_URL").filter(|endpoint| !endpoint.is_empty()),
@@ -119,13 +129,17 @@ impl Settings {
                 session_token: variable("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()).map(Secret),
                 table: required("TABLE_NAME"),
                 queues,
+                queue_arns,
                 dead_letter_queues,
+                schedule_group: required("SCHEDULE_GROUP"),
+                scheduler_role_arn: required("SCHEDULER_ROLE_ARN"),
                 mail_bucket: required("MAIL_BUCKET"),
                 document_bucket: required("DOCUMENT_BUCKET"),
                 payload_bucket: required("PAYLOAD_BUCKET"),
                 event_bus: required("EVENT_BUS_NAME"),
                 sender_address: required("SENDER_ADDRESS"),
                 configuration_set: required("CONFIGURATION_SET"),
+                public_url: variable("PUBLIC_URL").filter(|url| !url.is_empty()),
                 lease: Duration::from_secs(60),
                 message_concurrency: 1,
                 auth_mode: AuthMode::Authorizer,
@@ -149,6 +163,12 @@ impl Settings {
                 AuthMode::Authorizer
             }
         };
+        if settings.public_url.as_deref().is_some_and(|url| !is_public_url(url)) {
+            problems.push(
+                "`PUBLIC_URL` is not https:// with a host and no slash at its end, or http:// on this machine"
+                    .to_owned(),
+            );
+        }
         // Nothing on AWS may switch the checks off.
         let is_local =
             |endpoint: &str| ["http://127.0.0.1:", "http://localhost:"].iter().any(|at| endpoint.starts_with(at));
@@ -163,13 +183,35 @@ impl Settings {
     }
 }
 
+/// Whether links can be made of it by appending a path. A link that a token travels in is encrypted, unless it never
+/// leaves this machine.
+fn is_public_url(url: &str) -> bool {
+    let (rest, is_encrypted) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, true),
+        (None, Some(rest)) => (rest, false),
+        (None, None) => return false,
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.split(':').next().unwrap_or_default();
+    let is_plain = |letter: char| letter.is_ascii_graphic() && !"?#@\\\"<>".contains(letter);
+    !host.is_empty()
+        && (is_encrypted || ["localhost", "127.0.0.1"].contains(&host))
+        && !url.ends_with('/')
+        && url.chars().all(is_plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn complete(name: &str) -> Option<String> {
         match name {
-            "AWS_ENDPOINT_URL" | "AWS_SESSION_TOKEN" | "AUTH_MODE" | "LEASE_SECONDS" | "MESSAGE_CONCURRENCY" => None,
+            "AWS_ENDPOINT_URL"
+            | "AWS_SESSION_TOKEN"
+            | "AUTH_MODE"
+            | "LEASE_SECONDS"
+            | "MESSAGE_CONCURRENCY"
+            | "PUBLIC_URL" => None,
             _ => Some(format!("value-of-{name}")),
         }
     }
@@ -177,7 +219,16 @@ mod tests {
     #[test]
     fn every_missing_variable_is_named_at_once() {
         let problem = Settings::read(|_| None).unwrap_err().to_string();
-        for name in ["TABLE_NAME", "EMAIL_QUEUE_URL", "TASK_DEAD_LETTER_URL", "AWS_REGION", "SENDER_ADDRESS"] {
+        for name in [
+            "TABLE_NAME",
+            "EMAIL_QUEUE_URL",
+            "DOCUMENT_QUEUE_ARN",
+            "TASK_DEAD_LETTER_URL",
+            "AWS_REGION",
+            "SCHEDULE_GROUP",
+            "SCHEDULER_ROLE_ARN",
+            "SENDER_ADDRESS",
+        ] {
             assert!(problem.contains(&format!("`{name}` is missing")), "{problem}");
         }
     }
@@ -188,6 +239,50 @@ mod tests {
         assert!(
             Settings::read(read).unwrap_err().to_string().contains("`LEASE_SECONDS` is not a number from 1 to 900")
         );
+    }
+
+    #[test]
+    fn a_public_url_is_one_that_links_can_begin_with() {
+        let read =
+            |url: &str| Settings::read(|name| if name == "PUBLIC_URL" { Some(url.to_owned()) } else { complete(name) });
+        for url in [
+            "https://api.example.com",
+            "https://example.com:8443/ihelper",
+            "http://127.0.0.1:4566/a/$default",
+            "http://localhost",
+        ] {
+            assert_eq!(read(url).unwrap().public_url.as_deref(), Some(url));
+        }
+        assert_eq!(read("").unwrap().public_url, None);
+        assert_eq!(Settings::read(complete).unwrap().public_url, None);
+        for url in [
+            "set",
+            "https://",
+            "https:///path",
+            "https://:8080",
+            "https://example.com/",
+            "https://example.com?x=",
+            "https://example.com#x",
+            "https://example.com/a b",
+            "https://user@example.com",
+            "http://example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1@example.com",
+            "ftp://localhost",
+            "https://exämple.com",
+            "https://example.com\r\nX: y",
+        ] {
+            let problem = read(url).unwrap_err().to_string();
+            assert!(problem.contains("`PUBLIC_URL` is not"), "`{url}`: {problem}");
+        }
+    }
+
+    #[test]
+    fn queues_are_known_by_url_and_by_arn() {
+        let settings = Settings::read(complete).unwrap();
+        assert_eq!(settings.queues[&WorkflowType::TaskAutomation], "value-of-TASK_QUEUE_URL");
+        assert_eq!(settings.queue_arns[&WorkflowType::TaskAutomation], "value-of-TASK_QUEUE_ARN");
+        assert_eq!(settings.dead_letter_queues[&WorkflowType::TaskAutomation], "value-of-TASK_DEAD_LETTER_URL");
     }
 
     #[test]

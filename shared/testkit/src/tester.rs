@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use ihelper_workflow::{
     domain::{
-        Failure, Kind, RunId, WorkflowType,
+        Failure, Kind, RunId, Status, WorkflowType,
         definition::Definition,
         document::{Content, Criterion, Review, Section},
         email::{Draft, Email, EmailAnalysis},
@@ -17,21 +17,102 @@ use ihelper_workflow::{
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     embedded,
-    engine::{Deadline, Definitions, Outcome, Worker, WorkerPorts, Workflow},
-    ports::{Answer, Assistant, Clock as _, Entropy as _, Extractor, Journal as _},
+    engine::{Control, Deadline, Definitions, Outcome, Worker, WorkerPorts, Workflow},
+    ports::{
+        Answer, AnswerLedger, Assistant, Clock, Entropy, EventBus, Extractor, Journal, Mailer, Objects, Queue, Tracking,
+    },
     rules::RulesAssistant,
     workflows::{
-        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, SendEmail, SetRecord, StartWorkflow,
-        TaskAutomation, Tool, Toolbox,
+        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SetRecord,
+        StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
     },
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::memory::{
-    MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryTracking,
-    SeededEntropy, VirtualClock,
+    MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryRequests,
+    MemoryTracking, MemoryUploads, SeededEntropy, VirtualClock,
 };
+
+/// The ports that workflows work with.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where runs are kept.
+    pub journal: Arc<dyn Journal>,
+    /// The queues.
+    pub queue: Arc<dyn Queue>,
+    /// Sends mail.
+    pub mailer: Arc<dyn Mailer>,
+    /// Knows who was answered lately.
+    pub answers: Arc<dyn AnswerLedger>,
+    /// Holds objects.
+    pub objects: Arc<dyn Objects>,
+    /// Reads documents.
+    pub extractor: Arc<dyn Extractor>,
+    /// Remembers what was done.
+    pub tracking: Arc<dyn Tracking>,
+    /// Takes events.
+    pub bus: Arc<dyn EventBus>,
+    /// Thinks.
+    pub assistant: Arc<dyn Assistant>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Ports {
+    /// The three workflows, with every tool, on these ports.
+    pub fn workflows(&self) -> Vec<Arc<dyn Workflow>> {
+        let tools: [Arc<dyn Tool>; 7] = [
+            Arc::new(AskAssistant(Arc::clone(&self.assistant))),
+            Arc::new(PublishEvent(Arc::clone(&self.bus))),
+            Arc::new(SetRecord { tracking: Arc::clone(&self.tracking), clock: Arc::clone(&self.clock) }),
+            Arc::new(SendEmail(Arc::clone(&self.mailer))),
+            Arc::new(StartWorkflow(Arc::clone(&self.queue))),
+            Arc::new(Wait(Arc::clone(&self.clock))),
+            Arc::new(RequestApproval {
+                bus: Arc::clone(&self.bus),
+                mailer: Arc::clone(&self.mailer),
+                public_url: None,
+            }),
+        ];
+        vec![
+            Arc::new(EmailProcessing {
+                assistant: Arc::clone(&self.assistant),
+                mailer: Arc::clone(&self.mailer),
+                answers: Arc::clone(&self.answers),
+                objects: Arc::clone(&self.objects),
+                tracking: Arc::clone(&self.tracking),
+                clock: Arc::clone(&self.clock),
+                own_address: OWN_ADDRESS.to_owned(),
+            }),
+            Arc::new(DocumentReview {
+                assistant: Arc::clone(&self.assistant),
+                extractor: Arc::clone(&self.extractor),
+                objects: Arc::clone(&self.objects),
+                tracking: Arc::clone(&self.tracking),
+                clock: Arc::clone(&self.clock),
+            }),
+            Arc::new(TaskAutomation {
+                assistant: Arc::clone(&self.assistant),
+                tools: Toolbox::new(tools),
+                tracking: Arc::clone(&self.tracking),
+                clock: Arc::clone(&self.clock),
+            }),
+        ]
+    }
+
+    /// What a worker needs of these.
+    pub fn of_a_worker(&self) -> WorkerPorts {
+        WorkerPorts {
+            journal: Arc::clone(&self.journal),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+}
 
 /// Runs any workflow on ports in memory, on a clock that only the test moves.
 ///
@@ -68,10 +149,15 @@ pub struct WorkflowTester {
     pub tracking: MemoryTracking,
     /// The events that were published.
     pub bus: MemoryEventBus,
+    /// The requests that are remembered.
+    pub requests: MemoryRequests,
+    /// What callers uploaded.
+    pub uploads: MemoryUploads,
     /// The assistant, which remembers what it was asked.
     pub assistant: Arc<RecordingAssistant>,
     /// Chance.
     pub entropy: SeededEntropy,
+    ports: Ports,
     workflows: Vec<Arc<dyn Workflow>>,
     definitions: Definitions,
     worker: Worker,
@@ -83,6 +169,9 @@ pub const OWN_ADDRESS: &str = "assistant@ihelper.example";
 // A run that still is not over then waits for something that the test has to do.
 const MAX_ATTEMPTS: usize = 1000;
 const INVOCATION: Duration = Duration::from_secs(300);
+const LEASE: Duration = Duration::from_secs(60);
+/// Where a tester's clock begins: 1 January 2026, UTC.
+const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 impl Default for WorkflowTester {
     fn default() -> Self {
@@ -112,48 +201,30 @@ impl WorkflowTester {
     /// # Panics
     /// When the embedded configuration is not valid.
     pub fn with_assistant(definitions: Vec<Definition>, assistant: Arc<dyn Assistant>) -> Self {
-        let start = Timestamp::from_second(1_767_225_600).unwrap_or(Timestamp::UNIX_EPOCH);
-        let clock = VirtualClock::new(start);
-        let (journal, mailer, answers) = (MemoryJournal::new(), MemoryMailer::new(), MemoryAnswerLedger::new());
-        let (tracking, bus) = (MemoryTracking::new(), MemoryEventBus::new());
-        let objects = MemoryObjects::new(["mail", "documents"]);
+        let clock = VirtualClock::new(START);
         let queue = MemoryQueue::new(clock.clone());
-        let entropy = SeededEntropy::new(1);
+        let uploads = MemoryUploads::new(clock.clone());
+        let (journal, mailer, answers) = (MemoryJournal::new(), MemoryMailer::new(), MemoryAnswerLedger::new());
+        let (tracking, bus, entropy) = (MemoryTracking::new(), MemoryEventBus::new(), SeededEntropy::new(1));
+        let objects = MemoryObjects::new(["mail", "documents"]);
         let assistant = Arc::new(RecordingAssistant { inner: assistant, calls: Mutex::default() });
-        let tools: [Arc<dyn Tool>; 5] = [
-            Arc::new(AskAssistant(assistant.clone())),
-            Arc::new(PublishEvent(Arc::new(bus.clone()))),
-            Arc::new(SetRecord { tracking: Arc::new(tracking.clone()), clock: Arc::new(clock.clone()) }),
-            Arc::new(SendEmail(Arc::new(mailer.clone()))),
-            Arc::new(StartWorkflow(Arc::new(queue.clone()))),
-        ];
-        let workflows: [Arc<dyn Workflow>; 3] = [
-            Arc::new(EmailProcessing {
-                assistant: assistant.clone(),
-                mailer: Arc::new(mailer.clone()),
-                answers: Arc::new(answers.clone()),
-                objects: Arc::new(objects.clone()),
-                tracking: Arc::new(tracking.clone()),
-                clock: Arc::new(clock.clone()),
-                own_address: OWN_ADDRESS.to_owned(),
-            }),
-            Arc::new(DocumentReview {
-                assistant: assistant.clone(),
-                extractor: Arc::new(PlainTextExtractor),
-                objects: Arc::new(objects.clone()),
-                tracking: Arc::new(tracking.clone()),
-                clock: Arc::new(clock.clone()),
-            }),
-            Arc::new(TaskAutomation {
-                assistant: assistant.clone(),
-                tools: Toolbox::new(tools),
-                tracking: Arc::new(tracking.clone()),
-                clock: Arc::new(clock.clone()),
-            }),
-        ];
-        let workflows: Vec<Arc<dyn Workflow>> = workflows.into();
+        let ports = Ports {
+            journal: Arc::new(journal.clone()),
+            queue: Arc::new(queue.clone()),
+            mailer: Arc::new(mailer.clone()),
+            answers: Arc::new(answers.clone()),
+            objects: Arc::new(objects.clone()),
+            extractor: Arc::new(PlainTextExtractor),
+            tracking: Arc::new(tracking.clone()),
+            bus: Arc::new(bus.clone()),
+            assistant: assistant.clone(),
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(entropy.clone()),
+        };
+        let workflows = ports.workflows();
+        let configuration = Arc::new(embedded::configuration().expect("the embedded configuration is valid"));
         let definitions = Definitions::new(definitions);
-        let worker = worker_on(&journal, &clock, &entropy, definitions.clone(), workflows.clone());
+        let worker = Worker::new(ports.of_a_worker(), configuration, definitions.clone(), workflows.clone(), LEASE);
         Self {
             clock,
             journal,
@@ -163,8 +234,11 @@ impl WorkflowTester {
             objects,
             tracking,
             bus,
+            requests: MemoryRequests::new(),
+            uploads,
             assistant,
             entropy,
+            ports,
             workflows,
             definitions,
             worker,
@@ -183,8 +257,18 @@ impl WorkflowTester {
 
     /// A worker on the same ports that knows these workflows only, as a consumer's does.
     pub fn worker_with(&self, workflows: impl IntoIterator<Item = Arc<dyn Workflow>>) -> Worker {
-        let workflows = workflows.into_iter().collect();
-        worker_on(&self.journal, &self.clock, &self.entropy, self.definitions.clone(), workflows)
+        let configuration = Arc::new(self.worker.configuration().clone());
+        Worker::new(self.ports.of_a_worker(), configuration, self.definitions.clone(), workflows, LEASE)
+    }
+
+    /// Cancels, retries, answers and settles the tester's runs.
+    pub fn control(&self) -> Control {
+        Control::new(self.ports.journal.clone(), self.ports.queue.clone(), self.ports.clock.clone())
+    }
+
+    /// The tester's ports, for a workflow of one's own.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// The workflow of this type on the tester's ports, to be wrapped or given to a worker.
@@ -210,16 +294,49 @@ impl WorkflowTester {
         }
     }
 
-    /// Runs a workflow on data until it ends or rests, and gives the whole run.
+    /// Runs a workflow on data through retries, hand-overs and waits, until it ends or needs attention, and gives the
+    /// whole run. Time passes as it has to: nobody answers a callback, so it expires.
     ///
     /// # Errors
     /// This returns an error when the type is unknown or the data is not valid, or the journal fails.
     pub async fn execute(&self, workflow: &str, data: Value) -> Result<Run, Failure> {
+        let mut run = self.execute_until_it_rests(workflow, data).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            match (run.status, run.due_at) {
+                (Status::Waiting, Some(due)) => {
+                    let until = Duration::try_from(due.duration_since(self.clock.now())).unwrap_or_default();
+                    self.clock.advance(until);
+                    run = self.go_on(run.id).await?;
+                }
+                _ => return Ok(run),
+            }
+        }
+        Err(too_many_attempts())
+    }
+
+    /// Runs a workflow on data until it ends, waits or needs attention: then a test can answer, settle or cancel.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute).
+    pub async fn execute_until_it_rests(&self, workflow: &str, data: Value) -> Result<Run, Failure> {
         let workflow: WorkflowType = workflow.parse()?;
         let input = input::parse(workflow, data)?;
         let id = RunId::new(self.clock.now(), self.entropy.random());
         let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "tester".to_owned() };
-        let mut outcome = self.worker.start(&input, id, origin, self.deadline()).await?;
+        let outcome = self.worker.start(&input, id, origin, self.deadline()).await?;
+        self.until_it_rests(id, outcome).await
+    }
+
+    /// Goes on with a run that was answered, settled or retried, or is due, until it ends, waits or needs attention.
+    ///
+    /// # Errors
+    /// This returns an error when there is no such run, or the journal fails.
+    pub async fn go_on(&self, id: RunId) -> Result<Run, Failure> {
+        let outcome = self.worker.resume(id, self.deadline()).await?;
+        self.until_it_rests(id, outcome).await
+    }
+
+    async fn until_it_rests(&self, id: RunId, mut outcome: Outcome) -> Result<Run, Failure> {
         for _ in 0..MAX_ATTEMPTS {
             match outcome {
                 Outcome::Ended { run, .. } | Outcome::Resting(run) => return Ok(*run),
@@ -228,7 +345,7 @@ impl WorkflowTester {
             }
             outcome = self.worker.resume(id, self.deadline()).await?;
         }
-        Err(Failure::new(Kind::Timeout, format!("the run is not over after {MAX_ATTEMPTS} attempts")))
+        Err(too_many_attempts())
     }
 
     /// The run, as it stands in the journal.
@@ -245,20 +362,8 @@ impl WorkflowTester {
     }
 }
 
-fn worker_on(
-    journal: &MemoryJournal,
-    clock: &VirtualClock,
-    entropy: &SeededEntropy,
-    definitions: Definitions,
-    workflows: Vec<Arc<dyn Workflow>>,
-) -> Worker {
-    let ports = WorkerPorts {
-        journal: Arc::new(journal.clone()),
-        clock: Arc::new(clock.clone()),
-        entropy: Arc::new(entropy.clone()),
-    };
-    let configuration = embedded::configuration().expect("the embedded configuration is valid");
-    Worker::new(ports, Arc::new(configuration), definitions, workflows, Duration::from_secs(60))
+fn too_many_attempts() -> Failure {
+    Failure::new(Kind::Timeout, format!("the run is not over after {MAX_ATTEMPTS} attempts"))
 }
 
 /// An assistant that remembers the names of its methods as they were called, in order.

@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use super::{
     Table, Written,
     item::{Item, expiry, instant, moment, text},
-    later, written,
+    later,
 };
-use crate::failures::failure;
 
 /// How long an entry stays after its window: the table deletes late rather than early, and a clock may be wrong.
 const MARGIN: Duration = Duration::from_hours(24);
@@ -55,9 +54,10 @@ impl AnswerLedger for TableAnswerLedger {
             .expression_attribute_values(":now", instant(now))
             .expression_attribute_values(":run_id", text(run.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.table.capacity())
             .send()
             .await;
-        Ok(match written("dynamodb claim answer", outcome)? {
+        Ok(match self.table.written("dynamodb claim answer", outcome)? {
             Written::Done(_) => Claim::Granted,
             Written::Denied(Some(item)) if item.contains_key(SUPPRESSED) => Claim::Suppressed,
             Written::Denied(_) => Claim::AnsweredAlready,
@@ -68,8 +68,16 @@ impl AnswerLedger for TableAnswerLedger {
         let mut item = entry(address);
         item.insert(SUPPRESSED.to_owned(), moment(now));
         // The whole entry is replaced: who was answered last no longer matters.
-        let outcome = self.table.client().put_item().table_name(self.table.name()).set_item(Some(item)).send().await;
-        outcome.map(drop).map_err(|error| failure("dynamodb suppress address", &error))
+        let outcome = self
+            .table
+            .client()
+            .put_item()
+            .table_name(self.table.name())
+            .set_item(Some(item))
+            .set_return_consumed_capacity(self.table.capacity())
+            .send()
+            .await;
+        self.table.written("dynamodb suppress address", outcome).map(drop)
     }
 }
 

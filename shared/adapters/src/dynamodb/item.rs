@@ -3,6 +3,7 @@
 use std::{collections::HashMap, str::FromStr};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::Blob;
 use ihelper_workflow::domain::{Failure, run::Usage};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
@@ -31,7 +32,7 @@ pub(super) fn moment(at: Timestamp) -> AttributeValue {
     text(at.to_string())
 }
 
-/// A moment for conditions to compare: nanoseconds since 1970.
+/// A moment for conditions to compare, and the shortest form of one: nanoseconds since 1970.
 pub(super) fn instant(at: Timestamp) -> AttributeValue {
     number(at.as_nanosecond())
 }
@@ -41,12 +42,15 @@ pub(super) fn expiry(at: Timestamp) -> AttributeValue {
     number(at.as_second())
 }
 
-pub(super) fn usage(usage: Usage) -> AttributeValue {
-    AttributeValue::M(HashMap::from([
-        ("api_calls".to_owned(), number(usage.api_calls)),
-        ("input_tokens".to_owned(), number(usage.input_tokens)),
-        ("output_tokens".to_owned(), number(usage.output_tokens)),
-    ]))
+pub(super) fn bytes(bytes: impl Into<Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// What the assistant was asked: its calls, the tokens in, the tokens out. `None` when nothing was: an attribute that
+/// says nothing is not stored.
+pub(super) fn usage(usage: Usage) -> Option<AttributeValue> {
+    let numbers = [usage.api_calls, usage.input_tokens, usage.output_tokens];
+    (!usage.is_none()).then(|| AttributeValue::L(numbers.map(number).to_vec()))
 }
 
 /// Reads attributes; one that is missing or of another type is a failure that names it.
@@ -61,8 +65,22 @@ impl<'a> Reader<'a> {
         self.optional_text(name)?.ok_or_else(|| damaged(name))
     }
 
+    pub(super) fn optional_number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        self.read(name, |value| value.as_n().ok()?.parse().ok())
+    }
+
     pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<T, Failure> {
-        self.read(name, |value| value.as_n().ok()?.parse().ok())?.ok_or_else(|| damaged(name))
+        self.optional_number(name)?.ok_or_else(|| damaged(name))
+    }
+
+    /// Whether an attribute says so; one that is missing does not.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Failure> {
+        Ok(self.read(name, |value| value.as_bool().ok().copied())?.unwrap_or_default())
+    }
+
+    /// A text that begins with a known prefix: the rest.
+    pub(super) fn text_after(&self, name: &str, prefix: &str) -> Result<&'a str, Failure> {
+        self.text(name)?.strip_prefix(prefix).ok_or_else(|| damaged(name))
     }
 
     pub(super) fn optional_named<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Failure> {
@@ -75,26 +93,25 @@ impl<'a> Reader<'a> {
         self.optional_named(name)?.ok_or_else(|| damaged(name))
     }
 
-    pub(super) fn optional_moment(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
-        self.read(name, |value| value.as_s().ok()?.parse().ok())
-    }
-
     pub(super) fn moment(&self, name: &str) -> Result<Timestamp, Failure> {
-        self.optional_moment(name)?.ok_or_else(|| damaged(name))
+        self.read(name, |value| value.as_s().ok()?.parse().ok())?.ok_or_else(|| damaged(name))
     }
 
     pub(super) fn optional_instant(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
         self.read(name, |value| Timestamp::from_nanosecond(value.as_n().ok()?.parse().ok()?).ok())
     }
 
+    pub(super) fn instant(&self, name: &str) -> Result<Timestamp, Failure> {
+        self.optional_instant(name)?.ok_or_else(|| damaged(name))
+    }
+
     pub(super) fn usage(&self, name: &str) -> Result<Usage, Failure> {
-        let map = self.read(name, |value| value.as_m().ok())?.ok_or_else(|| damaged(name))?;
-        let reader = Reader(map);
-        Ok(Usage {
-            api_calls: reader.number("api_calls")?,
-            input_tokens: reader.number("input_tokens")?,
-            output_tokens: reader.number("output_tokens")?,
-        })
+        let numbers = self.read(name, |value| {
+            let numbers: Option<Vec<u64>> = value.as_l().ok()?.iter().map(|n| n.as_n().ok()?.parse().ok()).collect();
+            numbers?.try_into().ok()
+        })?;
+        let [api_calls, input_tokens, output_tokens] = numbers.unwrap_or_default();
+        Ok(Usage { api_calls, input_tokens, output_tokens })
     }
 
     fn read<T>(&self, name: &str, read: impl FnOnce(&'a AttributeValue) -> Option<T>) -> Result<Option<T>, Failure> {
@@ -102,7 +119,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn damaged(name: &str) -> Failure {
+pub(super) fn damaged(name: &str) -> Failure {
     Failure::validation(format!("the stored item has no readable `{name}`"))
 }
 
@@ -118,17 +135,21 @@ mod tests {
         let reader = Reader(&item);
         let failures = [
             reader.text("absent").unwrap_err(),
+            reader.text_after("status", "RUN#").unwrap_err(),
             reader.named::<Status>("status").unwrap_err(),
             reader.number::<u32>("number").unwrap_err(),
             reader.moment("status").unwrap_err(),
             reader.optional_instant("status").unwrap_err(),
             reader.usage("status").unwrap_err(),
+            reader.flag("status").unwrap_err(),
         ];
-        for (failure, name) in failures.iter().zip(["absent", "status", "number", "status", "status", "status"]) {
+        let names = ["absent", "status", "status", "number", "status", "status", "status", "status"];
+        for (failure, name) in failures.iter().zip(names) {
             assert_eq!(failure.kind, Kind::Validation);
             assert!(failure.message.contains(&format!("`{name}`")), "{failure}");
         }
         assert_eq!(reader.optional_text("absent"), Ok(None));
+        assert_eq!((reader.flag("absent"), reader.usage("absent")), (Ok(false), Ok(Usage::default())));
     }
 
     #[test]
@@ -140,7 +161,8 @@ mod tests {
             assert_eq!(reader.optional_instant("number"), Ok(Some(at)));
         }
         let all = Usage { api_calls: u64::MAX, input_tokens: 0, output_tokens: u64::MAX - 1 };
-        let item = Item::from([("usage".to_owned(), usage(all))]);
+        let item = Item::from([("usage".to_owned(), usage(all).unwrap())]);
         assert_eq!(Reader(&item).usage("usage"), Ok(all));
+        assert_eq!(usage(Usage::default()), None);
     }
 }

@@ -5,30 +5,35 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ihelper_workflow::{
     domain::{
-        Failure, Kind, Run, RunId, Status, WorkflowType,
-        run::{Lease, Origin, StepRecord, StepState},
+        Failure, Kind, Run, RunId, Status,
+        run::{Entry, History, Lease, Origin, Segment, StepRecord},
     },
-    ports::{Closing, Created, Intended, Journal, Opened, Page, Recorded, RunFilter},
+    ports::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter},
 };
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Table, Written,
-    item::{Item, Reader, expiry, instant, moment, named, number, text, usage},
+    Table, Written, is_of,
+    item::{Item, Reader, bytes, damaged, expiry, instant, named, number, text, usage},
     list, run_key,
-    values::Room,
-    write_id, written,
+    values::{Room, json_of},
+    vanished, write_id,
 };
 use crate::failures::failure;
 
 /// How many payloads of one journal are fetched at once.
 const PAYLOADS_AT_ONCE: usize = 8;
 
-const RUN: &str = "RUN";
-const STEP: &str = "STEP#";
+/// The sort key of a run itself.
+pub(super) const RUN: &str = "RUN";
+const LOG: &str = "LOG#";
 
-/// Runs and their steps on the table.
+/// Segment numbers have six digits in their key, so that keys sort as numbers do.
+const LAST_SEGMENT: u32 = 999_999;
+
+/// Runs and their journals on the table.
 #[derive(Clone, Debug)]
 pub struct TableJournal {
     table: Table,
@@ -46,27 +51,12 @@ impl Journal for TableJournal {
     async fn create(&self, run: &Run) -> Result<Created, Failure> {
         let write_id = write_id();
         let mut item = self.run_item(run).await?;
-        item.insert("write_id".to_owned(), text(&write_id));
-        let outcome = self
-            .table
-            .client()
-            .put_item()
-            .table_name(self.table.name())
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written("dynamodb create", outcome)? {
-            Written::Done(_) => Ok(Created::New),
-            Written::Denied(standing) => {
-                let standing = standing.ok_or_else(|| vanished("create"))?;
-                if is_of(&standing, &write_id) {
-                    return Ok(Created::New);
-                }
-                Ok(Created::Existing(Box::new(self.run_of(&standing).await?)))
-            }
-        }
+        item.insert("write_id".to_owned(), write_id.clone());
+        Ok(match self.put_new("dynamodb create", item).await? {
+            None => Created::New,
+            Some(standing) if is_of(&standing, &write_id) => Created::New,
+            Some(standing) => Created::Existing(Box::new(self.run_of(&standing).await?)),
+        })
     }
 
     async fn open(&self, id: RunId, lease: &Lease, now: Timestamp) -> Result<Opened, Failure> {
@@ -77,27 +67,32 @@ impl Journal for TableJournal {
             .table_name(self.table.name())
             .key("pk", text(run_key(id)))
             .key("sk", text(RUN))
+            // A run that waited stood among the noteworthy ones.
             .update_expression(
-                "SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :at REMOVE due_at",
+                "SET #status = :running, lease_owner = :owner, lease_until = :until, updated_at = :now \
+                 REMOVE due_at, state_pk",
             )
             .condition_expression(
-                "(#status = :queued AND (attribute_not_exists(due_at) OR due_at <= :now)) OR (#status = :running AND \
-                 (attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :owner))",
+                "(#status = :queued AND (attribute_not_exists(due_at) OR due_at <= :now)) \
+                 OR (#status = :waiting AND due_at <= :now) \
+                 OR (#status = :running \
+                 AND (attribute_not_exists(lease_until) OR lease_until <= :now OR lease_owner = :owner))",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":queued", named(&Status::Queued)?)
+            .expression_attribute_values(":waiting", named(&Status::Waiting)?)
             .expression_attribute_values(":running", named(&Status::Running)?)
             .expression_attribute_values(":owner", text(&lease.owner))
             .expression_attribute_values(":until", instant(lease.until))
             .expression_attribute_values(":now", instant(now))
-            .expression_attribute_values(":at", moment(now))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.table.capacity())
             .send()
             .await;
-        match written("dynamodb open", outcome)? {
+        match self.table.written("dynamodb open", outcome)? {
             Written::Done(done) => {
-                let item = done.attributes.ok_or_else(|| vanished("open"))?;
+                let item = done.attributes.ok_or_else(|| vanished("dynamodb open"))?;
                 Ok(Opened::Leased(Box::new(self.run_of(&item).await?)))
             }
             Written::Denied(Some(standing)) => {
@@ -112,7 +107,7 @@ impl Journal for TableJournal {
         }
     }
 
-    async fn renew(&self, id: RunId, lease: &Lease, now: Timestamp) -> Result<bool, Failure> {
+    async fn renew(&self, id: RunId, lease: &Lease, now: Timestamp) -> Result<Renewed, Failure> {
         let outcome = self
             .table
             .client()
@@ -120,57 +115,61 @@ impl Journal for TableJournal {
             .table_name(self.table.name())
             .key("pk", text(run_key(id)))
             .key("sk", text(RUN))
-            .update_expression("SET lease_until = :until, updated_at = :at")
+            .update_expression("SET lease_until = :until, updated_at = :now")
             .condition_expression("#status = :running AND lease_owner = :owner")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", named(&Status::Running)?)
             .expression_attribute_values(":owner", text(&lease.owner))
             .expression_attribute_values(":until", instant(lease.until))
-            .expression_attribute_values(":at", moment(now))
-            .send()
-            .await;
-        Ok(matches!(written("dynamodb renew", outcome)?, Written::Done(_)))
-    }
-
-    async fn steps(&self, id: RunId) -> Result<Vec<StepRecord>, Failure> {
-        let items = self.items("dynamodb steps", id, Some(STEP)).await?;
-        self.steps_of(items.iter()).await
-    }
-
-    async fn record(&self, id: RunId, step: &StepRecord) -> Result<Recorded, Failure> {
-        match self.write_step("dynamodb record", id, step, "attribute_not_exists(pk)").await? {
-            None => Ok(Recorded::Written),
-            Some(standing) => Ok(Recorded::Existing(Box::new(standing))),
-        }
-    }
-
-    async fn intend(&self, id: RunId, step: &StepRecord) -> Result<Intended, Failure> {
-        let condition = "attribute_not_exists(pk) OR #state = :released";
-        match self.write_step("dynamodb intend", id, step, condition).await? {
-            None => Ok(Intended::Ours),
-            Some(standing) => Ok(Intended::Existing(Box::new(standing))),
-        }
-    }
-
-    async fn settle(&self, id: RunId, step: &StepRecord) -> Result<(), Failure> {
-        let outcome = self
-            .table
-            .client()
-            .put_item()
-            .table_name(self.table.name())
-            .set_item(Some(self.step_item(id, step).await?))
-            .condition_expression("#state = :intended")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":intended", named(&StepState::Intended)?)
+            .expression_attribute_values(":now", instant(now))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.table.capacity())
             .send()
             .await;
-        match written("dynamodb settle", outcome)? {
-            Written::Done(_) | Written::Denied(Some(_)) => Ok(()),
-            Written::Denied(None) => {
-                Err(Failure::new(Kind::NotFound, format!("there is no intent at step {} of run {id}", step.position)))
+        Ok(match self.table.written("dynamodb renew", outcome)? {
+            Written::Done(_) => Renewed::Held,
+            Written::Denied(standing) => {
+                let status = standing.map(|standing| Reader(&standing).named("status")).transpose()?;
+                Renewed::Lost { status }
             }
+        })
+    }
+
+    async fn read(&self, id: RunId, from: u32) -> Result<Vec<Segment>, Failure> {
+        if from > LAST_SEGMENT {
+            return Ok(Vec::new());
         }
+        let items = self.items("dynamodb read", id, Some(from)).await?;
+        let segments = self.segments_of(&items).await?;
+        match segments.iter().zip(from..).find(|(segment, number)| segment.number != *number) {
+            None => Ok(segments),
+            // Whoever worked on without it would do again what was done.
+            Some((_, number)) => Err(Failure::validation(format!("the stored journal has no segment {number}"))),
+        }
+    }
+
+    async fn append(&self, id: RunId, segment: &Segment) -> Result<Appended, Failure> {
+        if segment.number > LAST_SEGMENT {
+            let message = format!("a journal has segments up to {LAST_SEGMENT}, not {}", segment.number);
+            return Err(Failure::validation(message));
+        }
+        let json = json_of(&as_value("entries", &segment.entries)?)?;
+        // From the content: who asks again, even much later, is told that it stands. No other has the same, because
+        // entries name their writers.
+        let hash = blake3::Hasher::new().update(run_key(id).as_bytes()).update(json.as_bytes()).finalize();
+        let write_id = bytes(&hash.as_bytes()[..16]);
+        let made_at = segment.entries.iter().map(moment_of).fold(id.made_at(), Timestamp::max);
+        let item = Item::from([
+            ("pk".to_owned(), text(run_key(id))),
+            ("sk".to_owned(), text(segment_key(segment.number))),
+            ("entries".to_owned(), self.table.values().pack_json(id, json, Room::ALONE).await?),
+            ("write_id".to_owned(), write_id.clone()),
+            ("expires_at".to_owned(), expiry(self.table.segment_expires_at(made_at))),
+        ]);
+        Ok(match self.put_new("dynamodb append", item).await? {
+            Some(standing) if !is_of(&standing, &write_id) => Appended::Taken,
+            _ => Appended::Written,
+        })
     }
 
     async fn close(&self, id: RunId, closing: &Closing, now: Timestamp) -> Result<bool, Failure> {
@@ -179,14 +178,14 @@ impl Journal for TableJournal {
         }
         let write_id = write_id();
         let mut update = self.closing_update(id, closing, now).await?;
-        update.set("write_id", text(&write_id));
+        update.set("write_id", write_id.clone());
         let mut from = Vec::new();
         for status in &closing.from {
             from.push(update.value(named(status)?));
         }
         // A repetition by the SDK must not count the attempt again: what it wrote itself is no status to start from.
         let mut condition =
-            format!("#status IN ({}) AND write_id <> {}", from.join(", "), update.value(text(&write_id)));
+            format!("#status IN ({}) AND write_id <> {}", from.join(", "), update.value(write_id.clone()));
         if let Some(owner) = &closing.owner {
             condition.push_str(&format!(" AND lease_owner = {}", update.value(text(owner))));
         }
@@ -202,20 +201,40 @@ impl Journal for TableJournal {
             .set_expression_attribute_names(Some(update.names))
             .set_expression_attribute_values(Some(update.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.table.capacity())
             .send()
             .await;
-        match written("dynamodb close", outcome)? {
+        match self.table.written("dynamodb close", outcome)? {
             Written::Done(_) => Ok(true),
             Written::Denied(standing) => Ok(standing.is_some_and(|standing| is_of(&standing, &write_id))),
         }
     }
 
+    async fn letter_sent(&self, id: RunId) -> Result<(), Failure> {
+        let outcome = self
+            .table
+            .client()
+            .update_item()
+            .table_name(self.table.name())
+            .key("pk", text(run_key(id)))
+            .key("sk", text(RUN))
+            .update_expression("REMOVE owes_letter")
+            // Of a run whose time is over there is nothing to note, and an update would make it anew.
+            .condition_expression("attribute_exists(pk)")
+            .set_return_consumed_capacity(self.table.capacity())
+            .send()
+            .await;
+        self.table.written("dynamodb letter sent", outcome).map(drop)
+    }
+
     async fn find(&self, id: RunId) -> Result<Option<(Run, Vec<StepRecord>)>, Failure> {
         let items = self.items("dynamodb find", id, None).await?;
-        let Some(run) = items.iter().find(|item| sort_key(item) == RUN) else { return Ok(None) };
-        let steps = self.steps_of(items.iter().filter(|item| sort_key(item).starts_with(STEP)));
-        let (run, steps) = futures::try_join!(self.run_of(run), steps)?;
-        Ok(Some((run, steps)))
+        let Some(item) = items.iter().find(|item| sort_key(item) == RUN) else { return Ok(None) };
+        let (run, segments) = futures::try_join!(self.run_of(item), self.segments_of(&items))?;
+        let mut history = History::of(segments);
+        let last_entries: Option<Vec<StepRecord>> = self.packed(item, "last_entries").await?;
+        last_entries.into_iter().flatten().for_each(|entry| history.take_in(entry));
+        Ok(Some((run, history.into_steps())))
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<Page, Failure> {
@@ -223,41 +242,81 @@ impl Journal for TableJournal {
     }
 }
 
+impl TableJournal {
+    /// Writes an item unless there is one under its key: that one is told.
+    async fn put_new(&self, call: &str, item: Item) -> Result<Option<Item>, Failure> {
+        let outcome = self
+            .table
+            .client()
+            .put_item()
+            .table_name(self.table.name())
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .set_return_consumed_capacity(self.table.capacity())
+            .send()
+            .await;
+        match self.table.written(call, outcome)? {
+            Written::Done(_) => Ok(None),
+            Written::Denied(Some(standing)) => Ok(Some(standing)),
+            Written::Denied(None) => Err(vanished(call)),
+        }
+    }
+
+    /// A value that was packed as JSON.
+    async fn packed<T: DeserializeOwned>(&self, item: &Item, name: &str) -> Result<Option<T>, Failure> {
+        let Some(attribute) = item.get(name) else { return Ok(None) };
+        let value = self.table.values().unpack(attribute).await?;
+        serde_json::from_value(value).map(Some).map_err(|_| damaged(name))
+    }
+}
+
+fn as_value(name: &str, part: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(part).map_err(|_| Failure::validation(format!("`{name}` could not be stored")))
+}
+
 // ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 impl TableJournal {
+    /// What says nothing is not stored: no failed attempts, no usage, a trigger's id that is the run's own, a moment of
+    /// the last change that another one tells.
     async fn run_item(&self, run: &Run) -> Result<Item, Failure> {
         let values = self.table.values();
         let mut item = Item::from([
             ("pk".to_owned(), text(run_key(run.id))),
             ("sk".to_owned(), text(RUN)),
             ("list_pk".to_owned(), text(list::type_key(run.workflow, run.id))),
-            ("list_sk".to_owned(), text(run.id.to_string())),
-            ("state_keys".to_owned(), state_keys(run.workflow)),
-            ("type".to_owned(), named(&run.workflow)?),
             ("data_id".to_owned(), text(&run.data_id)),
             ("definition_version".to_owned(), number(run.definition_version)),
             ("status".to_owned(), named(&run.status)?),
             ("trigger".to_owned(), named(&run.origin.trigger)?),
-            ("trigger_id".to_owned(), text(&run.origin.id)),
             ("caller".to_owned(), text(&run.origin.caller)),
             ("input".to_owned(), values.pack(run.id, &run.input, Room::RUN).await?),
-            ("failed_attempts".to_owned(), number(run.failed_attempts)),
-            ("usage".to_owned(), usage(run.usage)),
-            ("created_at".to_owned(), moment(run.created_at)),
-            ("updated_at".to_owned(), moment(run.updated_at)),
+            ("created_at".to_owned(), instant(run.created_at)),
             ("expires_at".to_owned(), expiry(self.table.run_expires_at(run.created_at))),
         ]);
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
         if run.status.is_noteworthy() {
             set("state_pk", text(list::state_key(run.status, run.workflow)));
         }
+        if run.origin.id != run.id.to_string() {
+            set("trigger_id", text(&run.origin.id));
+        }
+        if let Some(lineage) = &run.lineage {
+            set("lineage", values.pack(run.id, &as_value("lineage", lineage)?, Room::DETAIL).await?);
+        }
         if let Some(result) = &run.result {
             set("result", values.pack(run.id, result, Room::RUN).await?);
         }
         if let Some(error) = &run.error {
-            set("error", values.pack(run.id, &as_value(error)?, Room::ERROR).await?);
+            set("error", values.pack(run.id, &as_value("error", error)?, Room::DETAIL).await?);
             set("error_kind", named(&error.kind)?);
+        }
+        if run.failed_attempts > 0 {
+            set("failed_attempts", number(run.failed_attempts));
+        }
+        if let Some(usage) = usage(run.usage) {
+            set("usage", usage);
         }
         if let Some(lease) = &run.lease {
             set("lease_owner", text(&lease.owner));
@@ -266,46 +325,51 @@ impl TableJournal {
         if let Some(due_at) = run.due_at {
             set("due_at", instant(due_at));
         }
+        if run.owes_letter {
+            set("owes_letter", AttributeValue::Bool(true));
+        }
+        if run.updated_at != run.finished_at.unwrap_or(run.created_at) {
+            set("updated_at", instant(run.updated_at));
+        }
         if let Some(finished_at) = run.finished_at {
-            set("finished_at", moment(finished_at));
+            set("finished_at", instant(finished_at));
         }
         Ok(item)
     }
 
     async fn run_of(&self, item: &Item) -> Result<Run, Failure> {
         let reader = Reader(item);
-        let error = match self.optional_value(item, "error").await? {
-            None => None,
-            Some(error) => {
-                let error: Result<Failure, _> = serde_json::from_value(error);
-                Some(error.map_err(|_| Failure::validation("the stored item has no readable `error`"))?)
-            }
-        };
+        let id = list::run_id_of(item)?;
         let lease = match (reader.optional_text("lease_owner")?, reader.optional_instant("lease_until")?) {
             (Some(owner), Some(until)) => Some(Lease { owner: owner.to_owned(), until }),
             _ => None,
         };
+        let created_at = reader.instant("created_at")?;
+        let finished_at = reader.optional_instant("finished_at")?;
+        let updated_at = reader.optional_instant("updated_at")?.or(finished_at).unwrap_or(created_at);
         Ok(Run {
-            id: run_id_of(item)?,
-            workflow: reader.named("type")?,
+            id,
+            workflow: list::workflow_of(item)?,
             data_id: reader.text("data_id")?.to_owned(),
             definition_version: reader.number("definition_version")?,
             status: reader.named("status")?,
             origin: Origin {
                 trigger: reader.named("trigger")?,
-                id: reader.text("trigger_id")?.to_owned(),
+                id: reader.optional_text("trigger_id")?.map_or_else(|| id.to_string(), str::to_owned),
                 caller: reader.text("caller")?.to_owned(),
             },
-            input: self.optional_value(item, "input").await?.unwrap_or_default(),
-            result: self.optional_value(item, "result").await?,
-            error,
-            failed_attempts: reader.number("failed_attempts")?,
+            lineage: self.packed(item, "lineage").await?,
+            input: self.packed(item, "input").await?.ok_or_else(|| damaged("input"))?,
+            result: self.packed(item, "result").await?,
+            error: self.packed(item, "error").await?,
+            failed_attempts: reader.optional_number("failed_attempts")?.unwrap_or_default(),
             usage: reader.usage("usage")?,
             lease,
             due_at: reader.optional_instant("due_at")?,
-            created_at: reader.moment("created_at")?,
-            updated_at: reader.moment("updated_at")?,
-            finished_at: reader.optional_moment("finished_at")?,
+            owes_letter: reader.flag("owes_letter")?,
+            created_at,
+            updated_at,
+            finished_at,
         })
     }
 
@@ -313,165 +377,96 @@ impl TableJournal {
         let values = self.table.values();
         let mut update = Update::default();
         update.set("status", named(&closing.status)?);
-        update.set("updated_at", moment(now));
         update.remove("lease_owner");
         update.remove("lease_until");
-        match closing.due_at {
-            Some(due_at) => update.set("due_at", instant(due_at)),
-            None => update.remove("due_at"),
-        }
-        if closing.status.is_noteworthy() {
-            // The key names the workflow, which a closing does not know: the item does.
-            update.set_from("state_pk", "state_keys", closing.status.name());
-        } else {
-            update.remove("state_pk");
-        }
         if closing.status.is_final() {
-            update.set("finished_at", moment(now));
+            update.set("finished_at", instant(now));
+            update.remove("updated_at");
         } else {
+            update.set("updated_at", instant(now));
             update.remove("finished_at");
         }
+        let state = closing.status.is_noteworthy().then(|| text(list::state_key(closing.status, closing.workflow)));
+        update.set_or_remove("state_pk", state);
+        update.set_or_remove("due_at", closing.due_at.map(instant));
+        update.set_or_remove("owes_letter", closing.owes_letter.then_some(AttributeValue::Bool(true)));
         match &closing.result {
             Some(result) => update.set("result", values.pack(id, result, Room::RUN).await?),
             None => update.remove("result"),
         }
+        if closing.last_entries.is_empty() {
+            update.remove("last_entries");
+        } else {
+            let entries = as_value("last_entries", &closing.last_entries)?;
+            update.set("last_entries", values.pack(id, &entries, Room::DETAIL).await?);
+        }
         if let Some(error) = &closing.error {
-            update.set("error", values.pack(id, &as_value(error)?, Room::ERROR).await?);
+            update.set("error", values.pack(id, &as_value("error", error)?, Room::DETAIL).await?);
             update.set("error_kind", named(&error.kind)?);
         }
         if let Some(now_used) = closing.usage {
-            update.set("usage", usage(now_used));
+            update.set_or_remove("usage", usage(now_used));
         }
         if closing.counts_as_failed {
             update.increment("failed_attempts");
         }
         Ok(update)
     }
-
-    async fn optional_value(&self, item: &Item, name: &str) -> Result<Option<Value>, Failure> {
-        match item.get(name) {
-            Some(attribute) => Ok(Some(self.table.values().unpack(attribute).await?)),
-            None => Ok(None),
-        }
-    }
 }
 
-/// The keys under which a run of this workflow stands in the index of noteworthy runs, by status.
-fn state_keys(workflow: WorkflowType) -> AttributeValue {
-    let keys = Status::ALL
-        .into_iter()
-        .filter(|status| status.is_noteworthy())
-        .map(|status| (status.name().to_owned(), text(list::state_key(status, workflow))));
-    AttributeValue::M(keys.collect())
-}
-
-fn run_id_of(item: &Item) -> Result<RunId, Failure> {
-    Reader(item).text("list_sk")?.parse()
-}
-
-/// Whether the write of this id made the item what it is.
-fn is_of(item: &Item, write_id: &str) -> bool {
-    item.get("write_id").is_some_and(|standing| standing.as_s().is_ok_and(|standing| standing == write_id))
-}
-
-fn as_value(error: &Failure) -> Result<Value, Failure> {
-    serde_json::to_value(error).map_err(|_| Failure::validation("an error could not be stored"))
-}
-
-fn vanished(call: &str) -> Failure {
-    Failure::new(Kind::Unknown, format!("dynamodb {call}: the answer names no item"))
-}
-
-// ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 impl TableJournal {
-    /// Writes a step under a condition. `None` when it stands; otherwise what stands instead.
-    async fn write_step(
-        &self,
-        call: &str,
-        id: RunId,
-        step: &StepRecord,
-        condition: &str,
-    ) -> Result<Option<StepRecord>, Failure> {
-        let write_id = write_id();
-        let mut item = self.step_item(id, step).await?;
-        item.insert("write_id".to_owned(), text(&write_id));
-        let mut request = self
-            .table
-            .client()
-            .put_item()
-            .table_name(self.table.name())
-            .set_item(Some(item))
-            .condition_expression(condition)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if condition.contains(":released") {
-            request = request
-                .expression_attribute_names("#state", "state")
-                .expression_attribute_values(":released", named(&StepState::Released)?);
-        }
-        match written(call, request.send().await)? {
-            Written::Done(_) => Ok(None),
-            Written::Denied(Some(standing)) if is_of(&standing, &write_id) => Ok(None),
-            Written::Denied(Some(standing)) => Ok(Some(self.step_of(&standing).await?)),
-            Written::Denied(None) => Err(Failure::new(Kind::Unknown, format!("{call}: the answer names no item"))),
-        }
+    /// The segments among a run's items, in their order.
+    async fn segments_of(&self, items: &[Item]) -> Result<Vec<Segment>, Failure> {
+        let segments: Vec<_> =
+            items.iter().filter(|item| sort_key(item).starts_with(LOG)).map(|item| self.segment_of(item)).collect();
+        stream::iter(segments).buffered(PAYLOADS_AT_ONCE).try_collect().await
     }
 
-    async fn step_item(&self, id: RunId, step: &StepRecord) -> Result<Item, Failure> {
-        let mut item = Item::from([
-            ("pk".to_owned(), text(run_key(id))),
-            ("sk".to_owned(), text(format!("{STEP}{}", step.position))),
-            ("name".to_owned(), text(&step.name)),
-            ("state".to_owned(), named(&step.state)?),
-            ("owner".to_owned(), text(&step.owner)),
-            ("started_at".to_owned(), moment(step.started_at)),
-            ("duration_ms".to_owned(), number(step.duration_ms)),
-            ("usage".to_owned(), usage(step.usage)),
-            ("expires_at".to_owned(), expiry(self.table.step_expires_at(step.started_at))),
-        ]);
-        if !step.output.is_null() {
-            item.insert("output".to_owned(), self.table.values().pack(id, &step.output, Room::ALONE).await?);
-        }
-        Ok(item)
+    async fn segment_of(&self, item: &Item) -> Result<Segment, Failure> {
+        let number = Reader(item).text_after("sk", LOG)?.parse().map_err(|_| damaged("sk"))?;
+        let entries = self.packed(item, "entries").await?.ok_or_else(|| damaged("entries"))?;
+        Ok(Segment { number, entries })
     }
 
-    async fn step_of(&self, item: &Item) -> Result<StepRecord, Failure> {
-        let reader = Reader(item);
-        let position = reader.text("sk")?.strip_prefix(STEP);
-        Ok(StepRecord {
-            position: position.ok_or_else(|| Failure::validation("the stored item is no step"))?.to_owned(),
-            name: reader.text("name")?.to_owned(),
-            state: reader.named("state")?,
-            output: self.optional_value(item, "output").await?.unwrap_or_default(),
-            owner: reader.text("owner")?.to_owned(),
-            started_at: reader.moment("started_at")?,
-            duration_ms: reader.number("duration_ms")?,
-            usage: reader.usage("usage")?,
-        })
-    }
-
-    async fn steps_of<'a>(&self, items: impl Iterator<Item = &'a Item> + Send) -> Result<Vec<StepRecord>, Failure> {
-        let steps: Vec<_> = items.map(|item| self.step_of(item)).collect();
-        stream::iter(steps).buffered(PAYLOADS_AT_ONCE).try_collect().await
-    }
-
-    /// Everything under a run's key, or what of it begins with a prefix, in order.
-    async fn items(&self, call: &str, id: RunId, prefix: Option<&str>) -> Result<Vec<Item>, Failure> {
+    /// Everything under a run's key, or only its segments from a number on, in order.
+    async fn items(&self, call: &str, id: RunId, from: Option<u32>) -> Result<Vec<Item>, Failure> {
         let mut request = self
             .table
             .client()
             .query()
             .table_name(self.table.name())
             .consistent_read(true)
+            .set_return_consumed_capacity(self.table.capacity())
             .expression_attribute_values(":pk", text(run_key(id)));
-        request = match prefix {
-            Some(prefix) => request
-                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":prefix", text(prefix)),
+        request = match from {
+            // The tilde sorts after every digit.
+            Some(from) => request
+                .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+                .expression_attribute_values(":first", text(segment_key(from)))
+                .expression_attribute_values(":last", text(format!("{LOG}~"))),
             None => request.key_condition_expression("pk = :pk"),
         };
-        let pages: Result<Vec<Item>, _> = request.into_paginator().items().send().collect().await;
-        pages.map_err(|error| failure(call, &error))
+        let mut pages = request.into_paginator().send();
+        let mut items = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure(call, &error))?;
+            self.table.was_read(page.consumed_capacity.as_slice());
+            items.extend(page.items.unwrap_or_default());
+        }
+        Ok(items)
+    }
+}
+
+fn segment_key(number: u32) -> String {
+    format!("{LOG}{number:06}")
+}
+
+fn moment_of(entry: &Entry) -> Timestamp {
+    match entry {
+        Entry::Step(step) => step.started_at,
+        Entry::Cancelled { at, .. } => *at,
     }
 }
 
@@ -497,14 +492,17 @@ impl Update {
         self.sets.push(assignment);
     }
 
-    /// Sets an attribute to what another one, a map, holds under a key.
-    fn set_from(&mut self, name: &str, map: &str, key: &str) {
-        let assignment = format!("{} = {}.{}", self.name(name), self.name(map), self.name(key));
-        self.sets.push(assignment);
+    fn set_or_remove(&mut self, name: &str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove(name),
+        }
     }
 
+    /// One more than there is; an attribute that is missing counts as none.
     fn increment(&mut self, name: &str) {
-        let assignment = format!("{0} = {0} + {1}", self.name(name), self.value(number(1)));
+        let (none, one) = (self.value(number(0)), self.value(number(1)));
+        let assignment = format!("{0} = if_not_exists({0}, {none}) + {one}", self.name(name));
         self.sets.push(assignment);
     }
 

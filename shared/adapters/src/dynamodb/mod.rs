@@ -1,35 +1,49 @@
-//! The journal, the tracking and the answer ledger on the one table.
+//! The journal, the tracking, the answer ledger and the remembered requests on the one table.
 //!
-//! | what | `pk` | `sk` |
-//! |---|---|---|
-//! | run | `RUN#<id>` | `RUN` |
-//! | step | `RUN#<id>` | `STEP#<position>` |
-//! | tracking | `EMAIL#<id>`, `DOCUMENT#<id>`, `TASK#<id>` | `STATUS` |
-//! | answer | `ANSWER#<hash of the address>` | `ANSWER` |
+//! | what | `pk` | `sk` | attributes |
+//! |---|---|---|---|
+//! | run | `RUN#<id>` | `RUN` | where it stands, its input and result, its lease |
+//! | segment of its journal | `RUN#<id>` | `LOG#<number, 6 digits>` | `entries`, all in one value |
+//! | tracking | `EMAIL#<id>`, `DOCUMENT#<id>`, `TASK#<id>` | `STATUS` | what was last done |
+//! | answer | `ANSWER#<hash of the address>` | `ANSWER` | `run_id`, `window_until` or `suppressed_at` |
+//! | idempotency | `IDEM#<hash of caller and key>` | `IDEM` | `run_id`, `fingerprint`, `until` |
+//! | cached result | `CACHE#workflow:<workflow id>` | `CACHE` | `run_id`, `fingerprint`, `until` |
+//!
+//! | index | keys | shows | holds |
+//! |---|---|---|---|
+//! | `by_type` | `list_pk` = `<type>#<shard>`, `pk` | `caller` | every run |
+//! | `by_state` | `state_pk` = `<status>#<type>`, `pk` | what lists show | the few runs that somebody has to look at |
 //!
 //! Invariants:
-//! - Every write is one conditional request, and a refused one learns what stands from the refusal itself
-//!   (`ALL_OLD`). No transactions, no read before a write.
-//! - The SDK repeats a request whose answer was lost. A write therefore carries a `write_id` of its own, by which a
-//!   refused repetition recognizes the item as what it wrote itself.
+//! - Every write is one request, conditional wherever another may have been first, and a refused one learns what
+//!   stands from the refusal itself (`ALL_OLD`). No transactions, no read before a write.
+//! - The SDK repeats a request whose answer was lost. A write that must not count twice therefore carries a `write_id`,
+//!   by which a refused repetition recognizes the item as what it wrote itself. That of a segment comes from its
+//!   content, so that it is also recognized by who asks again much later.
 //! - What follows from a key is read with strong consistency. Lists come from the indexes, which lag by moments.
+//! - A change is billed by the item's size in KiB and by each index that shows something of it. So the run of a usual
+//!   email stays below 1 KiB until it has a result: attributes that say nothing are not stored, nor what a key says
+//!   already; moments are numbers; `by_type` shows only what never changes.
 //! - Values are kept as JSON text, not as the table's own numbers and maps, so they come back to the last digit.
 //!   See [`ValueStore`] for where the large ones lie.
-//! - Everything has an end (`expires_at`): runs after the retention, steps a little later, so that no run is ever
-//!   worked on from half a journal.
+//! - Everything has an end (`expires_at`): runs after the retention, their journals a little later, so that no run is
+//!   ever worked on from half a journal; requests a day after they are over.
 //!
-//! Deliberately absent: idempotency records (ids are derived, see
-//! [`RunId::derived`](ihelper_workflow::domain::RunId::derived)) and updates of a step's parts.
+//! Deliberately absent: changes of what a journal has once told.
 
 mod answers;
 mod item;
 mod journal;
 mod list;
+mod meter;
+mod requests;
 mod tracking;
 mod values;
 
 pub use answers::TableAnswerLedger;
 pub use journal::TableJournal;
+pub use meter::{Meter, Metered};
+pub use requests::TableRequests;
 pub use tracking::TableTracking;
 pub use values::ValueStore;
 
@@ -38,10 +52,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::{
+        put_item::{PutItemError, PutItemOutput},
+        update_item::{UpdateItemError, UpdateItemOutput},
+    },
+    types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity},
 };
 use ihelper_workflow::{
-    domain::{Failure, RunId},
+    domain::{Failure, Kind, RunId},
     ports::Entropy as _,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -58,14 +76,18 @@ use values::Values;
 /// what runs refer to.
 pub const RETENTION: Duration = Duration::from_hours(90 * 24);
 
-/// How much longer steps are kept than runs. The service deletes expired items within some days and in no order;
-/// a run must be gone before its steps are.
-const STEP_MARGIN: Duration = Duration::from_hours(7 * 24);
+/// How much longer journals are kept than runs. The service deletes expired items within some days and in no order;
+/// a run must be gone before its journal is.
+const JOURNAL_MARGIN: Duration = Duration::from_hours(7 * 24);
+
+/// The longest id that stands in a key as it is; keys end at 2,048 bytes. A longer one is hashed.
+const LONGEST_PLAIN_ID: usize = 1024;
 
 /// The table, as the ports of this module share it. A clone is cheap.
 #[derive(Clone)]
 pub struct Table {
     inner: Arc<Inner>,
+    meter: Option<Arc<Meter>>,
 }
 
 struct Inner {
@@ -80,7 +102,13 @@ impl Table {
     /// their making, which must be longer than any run waits ([`RETENTION`] unless there is a reason).
     pub fn new(aws: &Aws, name: impl Into<String>, values: Arc<dyn ValueStore>, retention: Duration) -> Self {
         let inner = Inner { client: aws.dynamodb(), name: name.into(), values: Values::new(values), retention };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), meter: None }
+    }
+
+    /// The same table, every request of which is counted. Each then asks the service what it took.
+    #[must_use]
+    pub fn metered(self, meter: Arc<Meter>) -> Self {
+        Self { meter: Some(meter), ..self }
     }
 
     fn client(&self) -> &Client {
@@ -100,8 +128,49 @@ impl Table {
         later(made_at, self.inner.retention)
     }
 
-    fn step_expires_at(&self, made_at: Timestamp) -> Timestamp {
-        later(self.run_expires_at(made_at), STEP_MARGIN)
+    fn segment_expires_at(&self, made_at: Timestamp) -> Timestamp {
+        later(self.run_expires_at(made_at), JOURNAL_MARGIN)
+    }
+
+    /// Whether requests ask what they take.
+    fn capacity(&self) -> Option<ReturnConsumedCapacity> {
+        self.meter.as_ref().map(|_| ReturnConsumedCapacity::Total)
+    }
+
+    /// Counts a read that was answered.
+    fn was_read(&self, consumed: &[ConsumedCapacity]) {
+        if let Some(meter) = &self.meter {
+            meter.read(consumed);
+        }
+    }
+
+    /// Sorts the outcome of a conditional write from its faults.
+    fn written<T, E>(
+        &self,
+        call: &str,
+        outcome: Result<T, SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
+    ) -> Result<Written<T>, Failure>
+    where
+        T: Consumption,
+        E: Denial + aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        match outcome {
+            Ok(done) => {
+                if let Some(meter) = &self.meter {
+                    meter.wrote(done.consumed());
+                }
+                Ok(Written::Done(done))
+            }
+            Err(error) => {
+                let failure = failure(call, &error);
+                let SdkError::ServiceError(service) = error else { return Err(failure) };
+                let Some(standing) = service.into_err().denied() else { return Err(failure) };
+                if let Some(meter) = &self.meter {
+                    meter.refused(standing.as_ref());
+                }
+                Ok(Written::Denied(standing))
+            }
+        }
     }
 }
 
@@ -120,9 +189,28 @@ fn run_key(id: RunId) -> String {
     format!("RUN#{id}")
 }
 
-/// A number that no other write has.
-fn write_id() -> String {
-    format!("{:032x}", SystemEntropy.random())
+/// The key of something that is found by an id from outside.
+fn key_of(kind: &str, id: &str) -> String {
+    if id.len() <= LONGEST_PLAIN_ID {
+        format!("{kind}#{id}")
+    } else {
+        // Another separator: no id can be chosen so that its key is that of a hash.
+        format!("{kind}~{}", blake3::hash(id.as_bytes()))
+    }
+}
+
+/// A number that no other write of the same item has.
+fn write_id() -> AttributeValue {
+    item::bytes(&SystemEntropy.random().to_le_bytes()[..8])
+}
+
+/// Whether the write of this id made the item what it is.
+fn is_of(item: &Item, write_id: &AttributeValue) -> bool {
+    item.get("write_id") == Some(write_id)
+}
+
+fn vanished(call: &str) -> Failure {
+    Failure::new(Kind::Unknown, format!("{call}: the answer names no item"))
 }
 
 /// What a conditional write came to.
@@ -157,25 +245,19 @@ impl Denial for UpdateItemError {
     }
 }
 
-/// Sorts the outcome of a conditional write from its faults.
-fn written<T, E>(
-    call: &str,
-    outcome: Result<T, SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
-) -> Result<Written<T>, Failure>
-where
-    E: Denial + aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    match outcome {
-        Ok(done) => Ok(Written::Done(done)),
-        Err(error) => {
-            let failure = failure(call, &error);
-            match error {
-                SdkError::ServiceError(service) => match service.into_err().denied() {
-                    Some(standing) => Ok(Written::Denied(standing)),
-                    None => Err(failure),
-                },
-                _ => Err(failure),
-            }
-        }
+/// The answers that tell what a write took.
+trait Consumption {
+    fn consumed(&self) -> Option<&ConsumedCapacity>;
+}
+
+impl Consumption for PutItemOutput {
+    fn consumed(&self) -> Option<&ConsumedCapacity> {
+        self.consumed_capacity()
+    }
+}
+
+impl Consumption for UpdateItemOutput {
+    fn consumed(&self) -> Option<&ConsumedCapacity> {
+        self.consumed_capacity()
     }
 }

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use ihelper_workflow::{
     domain::{Failure, WorkflowType},
     ports::{Tracking, TrackingEntry},
@@ -7,13 +8,10 @@ use ihelper_workflow::{
 use super::{
     Table,
     item::{Item, Reader, expiry, moment, named, text},
+    key_of,
     values::Room,
-    written,
 };
 use crate::failures::failure;
-
-/// The longest id that stands in a key as it is; keys end at 2,048 bytes. A longer one is hashed.
-const LONGEST_PLAIN_ID: usize = 1024;
 
 const STATUS: &str = "STATUS";
 
@@ -54,10 +52,15 @@ impl Tracking for TableTracking {
             // Ids sort by time, so texts can be compared.
             .condition_expression("attribute_not_exists(pk) OR run_id <= :run_id")
             .expression_attribute_values(":run_id", text(entry.run_id.to_string()))
+            .set_return_consumed_capacity(self.table.capacity())
+            // Nobody but the meter wants to know what stands.
+            .set_return_values_on_condition_check_failure(
+                self.table.capacity().map(|_| ReturnValuesOnConditionCheckFailure::AllOld),
+            )
             .send()
             .await;
         // A later run's entry stands: nothing to do.
-        written("dynamodb put tracking", outcome).map(drop)
+        self.table.written("dynamodb put tracking", outcome).map(drop)
     }
 
     async fn get(&self, workflow: WorkflowType, data_id: &str) -> Result<Option<TrackingEntry>, Failure> {
@@ -69,9 +72,11 @@ impl Tracking for TableTracking {
             .key("pk", text(key(workflow, data_id)))
             .key("sk", text(STATUS))
             .consistent_read(true)
+            .set_return_consumed_capacity(self.table.capacity())
             .send()
             .await
             .map_err(|error| failure("dynamodb get tracking", &error))?;
+        self.table.was_read(answer.consumed_capacity.as_slice());
         match answer.item {
             Some(item) => Ok(Some(self.entry_of(&item).await?)),
             None => Ok(None),
@@ -103,10 +108,5 @@ fn key(workflow: WorkflowType, data_id: &str) -> String {
         WorkflowType::DocumentReview => "DOCUMENT",
         WorkflowType::TaskAutomation => "TASK",
     };
-    if data_id.len() <= LONGEST_PLAIN_ID {
-        format!("{kind}#{data_id}")
-    } else {
-        // Another separator: no id can be chosen so that its key is that of a hash.
-        format!("{kind}~{}", blake3::hash(data_id.as_bytes()))
-    }
+    key_of(kind, data_id)
 }

@@ -4,14 +4,14 @@ use std::{collections::HashMap, io::Read as _, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_types::Blob;
 use ihelper_workflow::domain::{Failure, RunId};
 use serde_json::Value;
 
-use super::item::{Reader, number, text};
+use super::item::{Reader, bytes, number, text};
 
-/// Up to here a value stays text, for people to read in the console; beyond, compression wins more than it costs.
-const PLAIN_LIMIT: usize = 1024;
+/// From here on a value is compressed, if that makes it smaller: every change of an item is billed by its whole size
+/// in KiB. Shorter ones stay text, for people to read in the console.
+const COMPRESSED_FROM: usize = 256;
 
 /// The longest text of a value that is written or read: a bound for what a damaged or malicious item can make of
 /// memory.
@@ -47,11 +47,12 @@ pub trait ValueStore: Send + Sync {
 pub(super) struct Room(usize);
 
 impl Room {
-    /// A run's input and result share an item, and every change of the run is billed by the item's whole size.
-    pub(super) const RUN: Self = Self(128 * 1024);
-    /// A run's last error.
-    pub(super) const ERROR: Self = Self(32 * 1024);
-    /// A step's output, and the details of a tracking entry, are the only large value of their item.
+    /// A run's input and result share an item, and every change of the run is billed by the item's whole size: from
+    /// here on, putting a value to S3 and fetching it costs less than the three or four changes of a short run.
+    pub(super) const RUN: Self = Self(16 * 1024);
+    /// What else a run has, each: its last error, its lineage, its last entries.
+    pub(super) const DETAIL: Self = Self(32 * 1024);
+    /// A segment's entries, and the details of a tracking entry, are the only large value of their item.
     pub(super) const ALONE: Self = Self(350 * 1024);
 }
 
@@ -67,27 +68,27 @@ impl Values {
 
     /// The attribute of a value; what does not fit the room is stored elsewhere first.
     pub(super) async fn pack(&self, run: RunId, value: &Value, room: Room) -> Result<AttributeValue, Failure> {
-        if !fits_depth(value, DEPTH_LIMIT) {
-            return Err(Failure::validation(format!("a value nests deeper than {DEPTH_LIMIT} levels")));
-        }
-        let json = value.to_string();
-        if json.len() <= PLAIN_LIMIT {
+        self.pack_json(run, json_of(value)?, room).await
+    }
+
+    /// The same for a value that is text already; see [`json_of`].
+    pub(super) async fn pack_json(&self, run: RunId, json: String, room: Room) -> Result<AttributeValue, Failure> {
+        if json.len() < COMPRESSED_FROM {
             return Ok(text(json));
-        }
-        if json.len() > VALUE_LIMIT {
-            let bytes = json.len();
-            return Err(Failure::validation(format!("a value has {bytes} bytes, more than {VALUE_LIMIT}")));
         }
         let compressed = zstd::bulk::compress(json.as_bytes(), COMPRESSION_LEVEL)
             .map_err(|_| Failure::validation("a value could not be compressed"))?;
+        if compressed.len() >= json.len() && json.len() <= room.0 {
+            return Ok(text(json));
+        }
         if compressed.len() <= room.0 {
-            return Ok(AttributeValue::B(Blob::new(compressed)));
+            return Ok(bytes(compressed));
         }
         let hash = blake3::hash(&compressed);
         let key = format!("payloads/{run}/{hash}");
-        let bytes = compressed.len();
+        let length = compressed.len();
         self.store.put(&key, compressed).await?;
-        Ok(AttributeValue::M(HashMap::from([("payload".to_owned(), text(key)), ("bytes".to_owned(), number(bytes))])))
+        Ok(AttributeValue::M(HashMap::from([("payload".to_owned(), text(key)), ("bytes".to_owned(), number(length))])))
     }
 
     /// The value of an attribute.
@@ -107,6 +108,22 @@ impl Values {
             _ => Err(Failure::validation("a stored value is of an unknown form")),
         }
     }
+}
+
+/// A value as text.
+///
+/// # Errors
+/// This returns an error of kind `Validation` when the value nests too deep to be read again, or is too long.
+pub(super) fn json_of(value: &Value) -> Result<String, Failure> {
+    if !fits_depth(value, DEPTH_LIMIT) {
+        return Err(Failure::validation(format!("a value nests deeper than {DEPTH_LIMIT} levels")));
+    }
+    let json = value.to_string();
+    if json.len() > VALUE_LIMIT {
+        let bytes = json.len();
+        return Err(Failure::validation(format!("a value has {bytes} bytes, more than {VALUE_LIMIT}")));
+    }
+    Ok(json)
 }
 
 fn parse(json: &[u8]) -> Result<Value, Failure> {
@@ -138,6 +155,7 @@ fn fits_depth(value: &Value, levels: usize) -> bool {
 mod tests {
     use std::sync::Mutex;
 
+    use aws_smithy_types::Blob;
     use ihelper_workflow::domain::Kind;
     use jiff::Timestamp;
     use serde_json::json;
@@ -240,10 +258,16 @@ mod tests {
                 _ => "elsewhere",
             }
         };
-        assert_eq!(form(&json!("x".repeat(PLAIN_LIMIT - 2)), Room::ALONE).await, "text");
-        assert_eq!(form(&json!("x".repeat(PLAIN_LIMIT - 1)), Room::ALONE).await, "compressed");
+        assert_eq!(form(&json!("x".repeat(COMPRESSED_FROM - 3)), Room::ALONE).await, "text");
+        assert_eq!(form(&json!("x".repeat(COMPRESSED_FROM - 2)), Room::ALONE).await, "compressed");
+        // Hardly a letter twice, and too short to win back what compression itself needs.
+        let varied: String = (0..86)
+            .flat_map(|n| [char::from(b'#' + n % 57), char::from_u32(161 + u32::from(n) * 37 % 1800).unwrap()])
+            .collect();
+        assert_eq!(form(&json!(varied), Room::ALONE).await, "text");
+        assert_eq!(form(&bulky(1 << 10), Room::ALONE).await, "compressed");
         assert_eq!(form(&json!("x".repeat(5 << 20)), Room::RUN).await, "compressed");
-        assert_eq!(form(&bulky(120 << 10), Room::RUN).await, "compressed");
+        assert_eq!(form(&bulky(12 << 10), Room::RUN).await, "compressed");
         assert_eq!(form(&bulky(300 << 10), Room::ALONE).await, "compressed");
         assert!(kept.0.lock().unwrap().is_empty());
         assert_eq!(form(&bulky(300 << 10), Room::RUN).await, "elsewhere");

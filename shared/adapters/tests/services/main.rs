@@ -3,8 +3,10 @@
 
 mod dynamodb;
 mod eventbridge;
+mod letters;
 mod local;
 mod s3;
+mod scheduler;
 mod ses;
 mod sqs;
 mod table;

@@ -1,13 +1,15 @@
 //! Objects: what is asked for, and how much of an answer is read.
 
+use std::sync::Arc;
+
 use ihelper_adapters::{
     dynamodb::ValueStore as _,
-    s3::{S3Objects, S3Values},
+    s3::{S3Objects, S3Uploads, S3Values},
 };
-use ihelper_testkit::{contracts::objects::FIXTURE, objects_contract};
+use ihelper_testkit::{contracts::objects::FIXTURE, memory::VirtualClock, objects_contract};
 use ihelper_workflow::{
     domain::{Kind, document::ObjectRef},
-    ports::Objects as _,
+    ports::{Objects as _, Uploads as _},
 };
 
 use crate::wire::{Answer, Request, Wire};
@@ -132,4 +134,53 @@ async fn payloads_are_written_and_read_in_their_bucket() {
     let requests = wire.requests();
     assert!(requests.iter().all(|request| path_of(request) == "/payload-bucket/payloads/r/h"));
     assert_eq!(requests[0].body, b"payload");
+}
+
+#[tokio::test]
+async fn an_upload_is_signed_with_its_length_and_its_type_and_nothing_of_its_content() {
+    let wire = Wire::start(|_, _| Answer::HangUp).await;
+    let clock = VirtualClock::new("2025-03-01T12:00:00.75Z".parse().unwrap());
+    let uploads = S3Uploads::new(&wire.aws(), Arc::new(clock), "payload-bucket");
+    let offer = uploads.offer("ann", "u-1", 32 << 20).await.unwrap();
+    let headers: Vec<(&str, &str)> =
+        offer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers, [("content-length", "33554432"), ("content-type", "application/json")]);
+    assert_eq!(offer.expires_at.to_string(), "2025-03-01T12:15:00Z");
+    let (path, query) = offer.url.split_once('?').unwrap();
+    assert!(path.starts_with(&format!("http://{}/payload-bucket/uploads/", wire.address)), "{path}");
+    assert!(path.ends_with("/u-1") && !path.contains("ann"), "{path}");
+    let has = |part: &str| query.split('&').any(|found| found == part);
+    assert!(has("X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost"), "{query}");
+    assert!(has("X-Amz-Date=20250301T120000Z") && has("X-Amz-Expires=900"), "{query}");
+    assert!(!query.to_ascii_lowercase().contains("checksum"), "{query}");
+    assert!(wire.requests().is_empty(), "signing asks nobody");
+}
+
+#[tokio::test]
+async fn an_answer_is_there_before_its_address_is_given() {
+    let wire = Wire::start(|_, _| Answer::Reply(200, Vec::new(), Vec::new())).await;
+    let uploads = S3Uploads::new(&wire.aws(), Arc::new(VirtualClock::default()), "payload-bucket");
+    let handout = uploads.lay_down("ann", "a-1", b"{}".to_vec()).await.unwrap();
+    assert_eq!(handout.expires_at.to_string(), "2025-03-01T12:15:00Z");
+    let put = &wire.requests()[0];
+    assert_eq!(
+        (put.body.as_slice(), put.header("content-type").unwrap().as_str()),
+        (b"{}".as_slice(), "application/json")
+    );
+    assert!(handout.url.contains(&path_of(put)) && path_of(put).starts_with("/payload-bucket/answers/"));
+
+    let wire =
+        Wire::start(|_, _| Answer::Reply(503, Vec::new(), b"<Error><Code>SlowDown</Code></Error>".to_vec())).await;
+    let uploads = S3Uploads::new(&wire.aws(), Arc::new(VirtualClock::default()), "payload-bucket");
+    assert_eq!(uploads.lay_down("ann", "a-1", b"{}".to_vec()).await.unwrap_err().kind, Kind::Throttled);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_there_is_told_from_one_that_cannot_be_read() {
+    for (status, code, kind) in [(404, "NoSuchKey", Kind::NotFound), (403, "AccessDenied", Kind::Authorization)] {
+        let body = format!("<Error><Code>{code}</Code></Error>");
+        let wire = Wire::start(move |_, _| Answer::Reply(status, Vec::new(), body.clone().into_bytes())).await;
+        let uploads = S3Uploads::new(&wire.aws(), Arc::new(VirtualClock::default()), "payload-bucket");
+        assert_eq!(uploads.take("ann", "u-1", 10).await.unwrap_err().kind, kind);
+    }
 }

@@ -1,9 +1,12 @@
 //! The queues: what is sent, and what is made of the answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use ihelper_adapters::sqs::{LONGEST_START, QueueUrls, SqsQueue};
-use ihelper_testkit::queue_contract;
+use ihelper_adapters::{
+    scheduler::{Scheduler, Schedules},
+    sqs::{LONGEST_START, QueueUrls, SqsQueue},
+};
+use ihelper_testkit::{memory::VirtualClock, queue_contract};
 use ihelper_workflow::{
     domain::{Kind, RunId, WorkflowType, input},
     ports::{DeadLetter, Queue as _},
@@ -13,16 +16,65 @@ use serde_json::{Value, json};
 
 use crate::wire::{Answer, Wire};
 
-queue_contract!(async { queue(&taking().await) });
+/// Alone, the queues cut what they cannot hold back; with a scheduler, they pass it on.
+mod alone {
+    use super::*;
+
+    queue_contract!(async {
+        let wire = taking().await;
+        queue(&wire).with_starts_in(&wire.aws(), "payloads")
+    });
+}
+
+mod with_scheduler {
+    use super::*;
+
+    queue_contract!(async {
+        let wire = taking().await;
+        queue(&wire).with_starts_in(&wire.aws(), "payloads").with_scheduler(scheduler(&wire))
+    });
+}
 
 const EMAIL: WorkflowType = WorkflowType::EmailProcessing;
 
-/// An endpoint that takes every message.
+/// An endpoint that takes every message and every schedule once, and keeps objects.
 async fn taking() -> Wire {
-    Wire::start(|_, _| Answer::json(200, &json!({"MessageId": "m-1"}))).await
+    let objects = Mutex::new(BTreeMap::new());
+    let schedules = Mutex::new(Vec::new());
+    Wire::start(move |_, request| {
+        let target = request.target();
+        let path = |method: &str| target.strip_prefix(method).map(|path| path.split('?').next().unwrap().to_owned());
+        if let Some(path) = path("PUT ") {
+            objects.lock().unwrap().insert(path, request.body.clone());
+            return Answer::Reply(200, Vec::new(), Vec::new());
+        }
+        if let Some(path) = path("GET ") {
+            return match objects.lock().unwrap().get(&path) {
+                Some(object) => Answer::Reply(200, Vec::new(), object.clone()),
+                None => Answer::Reply(404, Vec::new(), b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            };
+        }
+        let Some(schedule) = path("POST /schedules/") else {
+            return Answer::json(200, &json!({"MessageId": "m-1"}));
+        };
+        let mut schedules = schedules.lock().unwrap();
+        if schedules.contains(&schedule) {
+            return Answer::error(409, "ConflictException");
+        }
+        schedules.push(schedule);
+        Answer::json(200, &json!({"ScheduleArn": "arn:aws:scheduler:us-east-1:000000000000:schedule/g/s"}))
+    })
+    .await
 }
 
-fn queue(wire: &Wire) -> SqsQueue {
+fn scheduler(wire: &Wire) -> Scheduler {
+    let queue_arns = WorkflowType::ALL.map(|workflow| (workflow, format!("arn:aws:sqs:us-east-1:0:{workflow}")));
+    let schedules =
+        Schedules { group: "group".to_owned(), role_arn: "role".to_owned(), queue_arns: BTreeMap::from(queue_arns) };
+    Scheduler::new(&wire.aws(), std::sync::Arc::new(VirtualClock::default()), schedules)
+}
+
+pub(crate) fn queue(wire: &Wire) -> SqsQueue {
     let urls = WorkflowType::ALL.map(|workflow| {
         let queue = format!("http://{}/000000000000/{workflow}", wire.address);
         (workflow, QueueUrls { dead_letters: format!("{queue}-dlq"), queue })
@@ -58,18 +110,55 @@ async fn messages_say_what_consumers_read() {
 }
 
 #[tokio::test]
-async fn a_start_that_is_too_long_is_refused_before_it_is_sent() {
+async fn a_delay_beyond_the_queues_own_is_cut_where_nobody_else_can_hold_it_back() {
     let wire = taking().await;
-    let start = async |length: usize| {
-        let data = json!({"id": "t1", "description": "x", "filler": "y".repeat(length)});
-        let input = input::parse(WorkflowType::TaskAutomation, data).unwrap();
-        queue(&wire).start(&input, run(), "api").await
-    };
-    start(LONGEST_START - 300).await.unwrap();
-    let failure = start(LONGEST_START).await.unwrap_err();
+    for delay in [Duration::from_mins(15), Duration::from_mins(16), Duration::from_hours(24 * 365)] {
+        queue(&wire).resume(EMAIL, run(), delay).await.unwrap();
+        assert_eq!(wire.requests().last().unwrap().json()["DelaySeconds"], 900);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_too_long_is_refused_where_nothing_can_be_laid_aside() {
+    let wire = taking().await;
+    queue(&wire).start(&long(LONGEST_START - 300), run(), "api").await.unwrap();
+    let failure = queue(&wire).start(&long(LONGEST_START), run(), "api").await.unwrap_err();
     assert_eq!(failure.kind, Kind::Validation);
     assert!(failure.message.contains("bytes, more than 261120"), "{failure}");
+    assert_eq!(queue(&wire).fetch(&format!("starts/{}", run())).await.unwrap_err().kind, Kind::Validation);
     assert_eq!(wire.requests().len(), 1);
+}
+
+fn long(bytes: usize) -> input::Input {
+    let data = json!({"id": "t1", "description": "\u{fffe}", "filler": "y".repeat(bytes)});
+    input::parse(WorkflowType::TaskAutomation, data).unwrap()
+}
+
+#[tokio::test]
+async fn a_start_that_is_too_long_is_sent_once_its_data_is_laid_aside() {
+    let wire = taking().await;
+    let queue = queue(&wire).with_starts_in(&wire.aws(), "payloads");
+    let input = long(LONGEST_START);
+    queue.start(&input, run(), "event:x/\u{fffe}").await.unwrap();
+    let requests = wire.requests();
+    assert!(requests[0].target().starts_with(&format!("PUT /payloads/starts/{}", run())));
+    assert_eq!(requests[0].header("content-type").unwrap(), "application/json");
+    assert_eq!(requests[0].json(), input.to_value());
+    let data_at = format!("starts/{}", run());
+    assert_eq!(
+        body(&requests[1].json()),
+        json!({"type": "task_automation", "data_at": data_at, "run_id": run(), "source": "event:x/\u{fffe}"})
+    );
+}
+
+#[tokio::test]
+async fn a_start_is_not_sent_unless_its_data_is_laid_aside() {
+    let wire = Wire::start(|_, _| Answer::Reply(403, Vec::new(), b"<Error><Code>AccessDenied</Code></Error>".to_vec()));
+    let wire = wire.await;
+    let queue = queue(&wire).with_starts_in(&wire.aws(), "payloads");
+    let failure = queue.start(&long(LONGEST_START), run(), "api").await.unwrap_err();
+    assert_eq!(failure.kind, Kind::Authorization);
+    assert!(wire.requests().iter().all(|request| request.target().starts_with("PUT ")));
 }
 
 #[tokio::test]

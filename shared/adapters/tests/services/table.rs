@@ -17,8 +17,7 @@ use aws_sdk_dynamodb::{
 };
 use dynoxide::{Database, server};
 use ihelper_adapters::{
-    aws::Aws,
-    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableTracking, ValueStore},
+    dynamodb::{Meter, RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking, ValueStore},
     system::SystemEntropy,
 };
 use ihelper_workflow::{
@@ -28,9 +27,11 @@ use ihelper_workflow::{
 
 use crate::wire::aws;
 
-/// What both indexes show besides keys; the template says the same.
-pub(crate) const PROJECTED: [&str; 9] =
-    ["type", "status", "data_id", "failed_attempts", "trigger", "error_kind", "created_at", "finished_at", "caller"];
+/// What each index shows besides keys; the template says the same.
+pub(crate) const PROJECTED: [(&str, &[&str]); 2] = [
+    ("by_type", &["caller"]),
+    ("by_state", &["data_id", "failed_attempts", "trigger", "error_kind", "created_at", "finished_at", "caller"]),
+];
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -65,19 +66,37 @@ impl TestTable {
 
     /// The journal, reached through another address.
     pub(crate) fn journal_at(&self, address: SocketAddr) -> TableJournal {
-        TableJournal::new(self.table(&aws(address)))
+        TableJournal::new(self.table_at(address))
     }
 
     pub(crate) fn tracking(&self) -> TableTracking {
-        TableTracking::new(self.table(&aws(self.address)))
+        TableTracking::new(self.table_at(self.address))
+    }
+
+    pub(crate) fn requests(&self) -> TableRequests {
+        self.requests_at(self.address)
+    }
+
+    pub(crate) fn requests_at(&self, address: SocketAddr) -> TableRequests {
+        TableRequests::new(self.table_at(address))
     }
 
     pub(crate) fn answers(&self) -> TableAnswerLedger {
-        TableAnswerLedger::new(self.table(&aws(self.address)))
+        TableAnswerLedger::new(self.table_at(self.address))
     }
 
-    fn table(&self, aws: &Aws) -> Table {
-        Table::new(aws, &self.name, Arc::clone(&self.payloads) as Arc<dyn ValueStore>, RETENTION)
+    /// The table, with every request counted.
+    pub(crate) fn metered(&self) -> (Table, Arc<Meter>) {
+        self.metered_at(self.address)
+    }
+
+    pub(crate) fn metered_at(&self, address: SocketAddr) -> (Table, Arc<Meter>) {
+        let meter = Arc::new(Meter::new());
+        (self.table_at(address).metered(Arc::clone(&meter)), meter)
+    }
+
+    pub(crate) fn table_at(&self, address: SocketAddr) -> Table {
+        Table::new(&aws(address), &self.name, Arc::clone(&self.payloads) as Arc<dyn ValueStore>, RETENTION)
     }
 
     /// Every item, as it is stored.
@@ -101,15 +120,15 @@ fn client(address: SocketAddr) -> Client {
 /// The table as the template makes it.
 async fn create_table(client: &Client, name: &str) {
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-    let index = |name: &str, hash: &str| {
+    let index = |(name, projected): (&str, &[&str]), hash: &str| {
         GlobalSecondaryIndex::builder()
             .index_name(name)
             .key_schema(key(hash, KeyType::Hash))
-            .key_schema(key("list_sk", KeyType::Range))
+            .key_schema(key("pk", KeyType::Range))
             .projection(
                 Projection::builder()
                     .projection_type(ProjectionType::Include)
-                    .set_non_key_attributes(Some(PROJECTED.map(str::to_owned).to_vec()))
+                    .set_non_key_attributes(Some(projected.iter().map(|name| (*name).to_owned()).collect()))
                     .build(),
             )
             .build()
@@ -122,14 +141,33 @@ async fn create_table(client: &Client, name: &str) {
         .create_table()
         .table_name(name)
         .billing_mode(BillingMode::PayPerRequest)
-        .set_attribute_definitions(Some(["pk", "sk", "list_pk", "list_sk", "state_pk"].map(attribute).to_vec()))
+        .set_attribute_definitions(Some(["pk", "sk", "list_pk", "state_pk"].map(attribute).to_vec()))
         .key_schema(key("pk", KeyType::Hash))
         .key_schema(key("sk", KeyType::Range))
-        .global_secondary_indexes(index("by_type", "list_pk"))
-        .global_secondary_indexes(index("by_state", "state_pk"))
+        .global_secondary_indexes(index(PROJECTED[0], "list_pk"))
+        .global_secondary_indexes(index(PROJECTED[1], "state_pk"))
         .send()
         .await
         .unwrap();
+}
+
+/// The size of an item in bytes as the service counts it: names and values, a number by its digits.
+pub(crate) fn item_size(item: &Item) -> usize {
+    fn size(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::N(number) => {
+                let digits = number.trim_start_matches('-').trim_matches('0').len();
+                usize::from(number.starts_with('-')) + digits.div_ceil(2) + 1
+            }
+            AttributeValue::Bool(_) => 1,
+            AttributeValue::L(values) => 3 + values.iter().map(|value| size(value) + 1).sum::<usize>(),
+            AttributeValue::M(values) => 3 + item_size(values) + values.len(),
+            other => panic!("the table has no attribute like {other:?}"),
+        }
+    }
+    item.iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
 /// Payloads in memory.

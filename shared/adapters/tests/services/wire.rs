@@ -124,7 +124,10 @@ impl Wire {
 /// The services at this address.
 pub(crate) fn aws(address: SocketAddr) -> Aws {
     // The attempts that these tests let run into their timeout should not hold them up.
-    let timeouts = Timeouts { attempt: std::time::Duration::from_millis(700), ..Timeouts::default() };
+    aws_with(address, Timeouts { attempt: std::time::Duration::from_millis(700), ..Timeouts::default() })
+}
+
+pub(crate) fn aws_with(address: SocketAddr, timeouts: Timeouts) -> Aws {
     let credentials =
         Credentials { access_key_id: "test".to_owned(), secret_access_key: "test".to_owned(), session_token: None };
     Aws::new("us-east-1", credentials, Some(format!("http://{address}")), timeouts)

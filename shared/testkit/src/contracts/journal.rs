@@ -6,13 +6,15 @@ use futures::future::join_all;
 use ihelper_workflow::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
-        run::{Lease, Origin, StepRecord, StepState, Summary, Trigger, Usage},
+        run::{
+            Entry, History, Lease, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Summary, Trigger, Usage,
+        },
     },
-    ports::{Closing, Created, Intended, Journal, Opened, Page, Recorded, RunFilter},
+    ports::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter},
 };
 use serde_json::{Value, json};
 
-use super::{DOCUMENT, EMAIL, SIZES, TASK, at, bulky, delicate_values, hostile_texts, monotonous, run_id};
+use super::{DOCUMENT, EMAIL, KIB, SIZES, TASK, at, bulky, delicate_values, hostile_texts, monotonous, run_id};
 
 /// Makes a test of every case of the journal's contract, each on a journal that the expression makes anew.
 #[macro_export]
@@ -23,26 +25,35 @@ macro_rules! journal_contract {
             a_run_is_created_once,
             a_run_that_does_not_exist_is_not_found,
             of_many_who_create_at_once_one_does,
+            lineage_survives,
             a_queued_run_can_be_leased,
             a_leased_run_is_busy_for_others,
             a_lease_ends_at_its_moment,
             the_same_owner_takes_its_lease_again,
             a_running_run_without_a_lease_can_be_leased,
             a_run_that_rests_is_not_leased,
+            a_run_that_waits_is_opened_when_due_and_not_before,
+            a_run_that_waits_for_no_moment_is_never_opened,
             of_many_who_open_at_once_one_does,
+            of_many_who_open_a_run_that_waits_one_does,
             only_the_owner_renews,
-            a_run_that_is_no_longer_running_is_not_renewed,
-            the_first_result_of_a_step_stands,
-            of_many_who_record_at_once_one_does,
-            a_result_is_not_recorded_over_an_intent,
-            an_intent_is_written_once,
-            a_released_intent_can_be_intended_again,
-            of_many_who_intend_at_once_one_does,
-            an_intent_is_settled_once,
-            an_intent_that_was_released_stays_released,
-            nothing_is_settled_without_an_intent,
-            steps_come_in_order_of_position,
-            steps_of_one_run_are_not_those_of_another,
+            a_renewal_tells_where_a_run_stands_that_is_no_longer_running,
+            segments_come_back_in_order_and_complete,
+            segments_are_read_from_any_number_on,
+            a_segments_number_is_taken_once,
+            the_same_segment_appended_again_stands,
+            of_many_who_append_at_once_one_does,
+            many_who_append_make_a_journal_without_gaps,
+            a_journal_with_a_gap_is_not_read,
+            what_was_appended_before_a_run_was_made_is_its_journal,
+            segments_of_one_run_are_not_those_of_another,
+            a_run_is_found_with_what_its_journal_comes_to,
+            a_journal_is_appended_to_whatever_the_runs_status,
+            a_segment_of_a_thousand_entries_survives,
+            a_journal_of_many_large_segments_survives,
+            markers_of_cancellation_survive,
+            last_entries_are_found_and_override_nothing,
+            last_entries_last_until_the_next_closing,
             a_run_closes_only_from_the_statuses_named,
             closing_keeps_what_it_does_not_name,
             closing_counts_failed_attempts,
@@ -51,11 +62,13 @@ macro_rules! journal_contract {
             who_lost_the_lease_does_not_close,
             a_final_status_has_its_moment,
             of_many_who_close_at_once_one_does,
+            a_letter_is_owed_until_it_was_sent,
             lists_are_newest_first,
             lists_show_what_the_run_says,
             lists_can_be_filtered,
             filters_hold_together,
             pages_are_complete_without_repeats,
+            a_rare_status_is_found_page_by_page,
             runs_of_one_millisecond_are_paged_too,
             a_status_that_changes_moves_between_lists,
             an_empty_list_is_an_empty_page,
@@ -75,6 +88,7 @@ fn new_run(id: RunId, workflow: WorkflowType) -> Run {
         definition_version: 1,
         status: Status::Queued,
         origin: Origin { trigger: Trigger::Api, id: "request-1".to_owned(), caller: "alice".to_owned() },
+        lineage: None,
         input: json!({"id": format!("data-{id}"), "description": "tidy up"}),
         result: None,
         error: None,
@@ -82,6 +96,7 @@ fn new_run(id: RunId, workflow: WorkflowType) -> Run {
         usage: Usage::default(),
         lease: None,
         due_at: None,
+        owes_letter: false,
         created_at: at(0),
         updated_at: at(0),
         finished_at: None,
@@ -96,6 +111,11 @@ fn step(position: &str, state: StepState, owner: &str, output: Value) -> StepRec
     StepRecord {
         position: position.to_owned(),
         name: format!("step_{position}"),
+        kind: match state {
+            StepState::Intended | StepState::Released => StepKind::Effect,
+            StepState::Waiting => StepKind::Wait,
+            StepState::Done => StepKind::Step,
+        },
         state,
         output,
         owner: owner.to_owned(),
@@ -105,8 +125,16 @@ fn step(position: &str, state: StepState, owner: &str, output: Value) -> StepRec
     }
 }
 
+fn done(position: &str, owner: &str, output: Value) -> StepRecord {
+    step(position, StepState::Done, owner, output)
+}
+
+fn segment(number: u32, steps: impl IntoIterator<Item = StepRecord>) -> Segment {
+    Segment { number, entries: steps.into_iter().map(Entry::Step).collect() }
+}
+
 fn closing(from: &[Status], status: Status) -> Closing {
-    Closing::new(from, status)
+    Closing::new(EMAIL, from, status)
 }
 
 fn page_of(limit: usize) -> RunFilter {
@@ -120,6 +148,14 @@ async fn created(journal: &dyn Journal, run: Run) -> Run {
 
 async fn found(journal: &dyn Journal, id: RunId) -> Run {
     journal.find(id).await.unwrap().expect("the run exists").0
+}
+
+async fn steps_found(journal: &dyn Journal, id: RunId) -> Vec<StepRecord> {
+    journal.find(id).await.unwrap().expect("the run exists").1
+}
+
+async fn written(journal: &dyn Journal, id: RunId, segment: &Segment) {
+    assert!(journal.append(id, segment).await.unwrap() == Appended::Written, "segment {}", segment.number);
 }
 
 fn leased(opened: Opened) -> Run {
@@ -148,6 +184,8 @@ pub async fn a_new_run_is_found_as_it_was_given(journal: &dyn Journal) {
         failed_attempts: 3,
         usage: Usage { api_calls: 4, input_tokens: u64::MAX, output_tokens: 9_007_199_254_740_993 },
         lease: Some(lease("worker-1", 60)),
+        due_at: Some(at(70)),
+        owes_letter: true,
         finished_at: Some(at(9)),
         updated_at: at(8),
         definition_version: u32::MAX,
@@ -171,13 +209,14 @@ pub async fn a_run_is_created_once(journal: &dyn Journal) {
     assert_eq!(now.status, Status::Running);
 }
 
-/// What is not there is not found, has no steps, cannot be opened, renewed or closed.
+/// What is not there is not found, has no journal, cannot be opened, renewed or closed.
 pub async fn a_run_that_does_not_exist_is_not_found(journal: &dyn Journal) {
     let id = run_id(0, 404);
     assert_eq!(journal.find(id).await.unwrap(), None);
-    assert_eq!(journal.steps(id).await.unwrap(), Vec::new());
+    assert_eq!(journal.read(id, 0).await.unwrap(), []);
     assert_eq!(journal.open(id, &lease("worker-1", 60), at(0)).await.unwrap_err().kind, Kind::NotFound);
-    assert!(!journal.renew(id, &lease("worker-1", 60), at(0)).await.unwrap());
+    assert_eq!(journal.renew(id, &lease("worker-1", 60), at(0)).await.unwrap(), Renewed::Lost { status: None });
+    journal.letter_sent(id).await.unwrap();
     assert!(!journal.close(id, &closing(&Status::ALL, Status::Failed), at(0)).await.unwrap());
     assert_eq!(journal.find(id).await.unwrap(), None, "none of this makes a run");
 }
@@ -198,6 +237,20 @@ pub async fn of_many_who_create_at_once_one_does(journal: &dyn Journal) {
     let told_of_winner =
         outcomes.iter().filter(|outcome| matches!(outcome, Ok(Created::Existing(run)) if **run == *winners[0])).count();
     assert_eq!(told_of_winner, 19);
+}
+
+/// A run tells which one it repeats, from which step, and by whose keys; its id may be what triggered it.
+pub async fn lineage_survives(journal: &dyn Journal) {
+    let steps = [None, Some(String::new()), Some("send_response".to_owned())];
+    for (number, from_step) in steps.into_iter().chain(hostile_texts().into_iter().map(Some)).enumerate() {
+        let id = run_id(1, number as u128);
+        let lineage = Lineage { retry_of: run_id(0, 1), from_step, keys_of: run_id(0, 2) };
+        let origin = Origin { trigger: Trigger::Run, id: id.to_string(), caller: "alice".to_owned() };
+        let run = created(journal, Run { lineage: Some(lineage), origin, ..new_run(id, TASK) }).await;
+        assert_eq!(found(journal, id).await, run);
+        let opened = leased(journal.open(id, &lease("worker-1", 60), at(5)).await.unwrap());
+        assert_eq!((opened.lineage, opened.origin), (run.lineage, run.origin));
+    }
 }
 
 // ── open, renew ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -265,6 +318,42 @@ pub async fn a_run_that_rests_is_not_leased(journal: &dyn Journal) {
     }
 }
 
+/// A run that waits until a moment is shown before it, and at it opened by anybody.
+pub async fn a_run_that_waits_is_opened_when_due_and_not_before(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    leased(journal.open(run.id, &lease("worker-1", 600), at(0)).await.unwrap());
+    let wait = Closing { due_at: Some(at(100)), ..closing(&[Status::Running], Status::Waiting) };
+    assert!(journal.close(run.id, &wait, at(1)).await.unwrap());
+    let waiting = found(journal, run.id).await;
+    assert_eq!((waiting.status, waiting.due_at, &waiting.lease), (Status::Waiting, Some(at(100)), &None));
+    let just_before = at(100) - jiff::SignedDuration::from_nanos(1);
+    for now in [at(2), just_before] {
+        let early = journal.open(run.id, &lease("worker-2", 600), now).await.unwrap();
+        assert_eq!(early, Opened::Resting(Box::new(waiting.clone())));
+    }
+    assert_eq!(found(journal, run.id).await, waiting);
+    let opened = leased(journal.open(run.id, &lease("worker-2", 600), at(100)).await.unwrap());
+    assert_eq!((opened.status, opened.due_at, opened.lease), (Status::Running, None, Some(lease("worker-2", 600))));
+    for (status, expected) in [(Status::Waiting, Vec::new()), (Status::Running, vec![run.id])] {
+        let filter = RunFilter { status: Some(status), ..page_of(10) };
+        assert_eq!(ids(journal, &filter).await, expected, "a run that waited in the list of {status}");
+    }
+}
+
+/// Who waits for an answer and no moment is woken by closing alone: to queued, and then opened.
+pub async fn a_run_that_waits_for_no_moment_is_never_opened(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    leased(journal.open(run.id, &lease("worker-1", 600), at(0)).await.unwrap());
+    assert!(journal.close(run.id, &closing(&[Status::Running], Status::Waiting), at(1)).await.unwrap());
+    let waiting = found(journal, run.id).await;
+    for now in [at(2), at(1_000_000_000)] {
+        let opened = journal.open(run.id, &lease("worker-2", 2_000_000_000), now).await.unwrap();
+        assert_eq!(opened, Opened::Resting(Box::new(waiting.clone())));
+    }
+    assert!(journal.close(run.id, &closing(&[Status::Waiting], Status::Queued), at(3)).await.unwrap());
+    leased(journal.open(run.id, &lease("worker-2", 600), at(3)).await.unwrap());
+}
+
 /// Twenty workers open the same run at once: one gets it.
 pub async fn of_many_who_open_at_once_one_does(journal: &dyn Journal) {
     let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
@@ -282,199 +371,356 @@ pub async fn of_many_who_open_at_once_one_does(journal: &dyn Journal) {
     assert_eq!(found(journal, run.id).await, winners[0]);
 }
 
+/// Twenty workers open the same run when its wait is over: one gets it.
+pub async fn of_many_who_open_a_run_that_waits_one_does(journal: &dyn Journal) {
+    let run = Run { status: Status::Waiting, due_at: Some(at(10)), ..new_run(run_id(0, 1), EMAIL) };
+    let run = created(journal, run).await;
+    let leases: Vec<Lease> = (0..20).map(|number| lease(&format!("worker-{number}"), 60)).collect();
+    let outcomes = join_all(leases.iter().map(|lease| journal.open(run.id, lease, at(10)))).await;
+    let winners = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Opened::Leased(_)))).count();
+    let busy = outcomes.iter().filter(|outcome| **outcome == Ok(Opened::Busy { until: at(60) })).count();
+    assert_eq!((winners, busy), (1, 19));
+}
+
 /// A renewal prolongs the lease of its owner; to anybody else it says no and changes nothing.
 pub async fn only_the_owner_renews(journal: &dyn Journal) {
     let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
-    assert!(!journal.renew(run.id, &lease("worker-1", 60), at(0)).await.unwrap(), "nobody holds it yet");
+    let renew =
+        async |owner: &str, until: i64, now: i64| journal.renew(run.id, &lease(owner, until), at(now)).await.unwrap();
+    let lost = |status| Renewed::Lost { status: Some(status) };
+    assert_eq!(renew("worker-1", 60, 0).await, lost(Status::Queued), "nobody holds it yet");
     leased(journal.open(run.id, &lease("worker-1", 60), at(0)).await.unwrap());
-    assert!(!journal.renew(run.id, &lease("worker-2", 500), at(10)).await.unwrap());
+    assert_eq!(renew("worker-2", 500, 10).await, lost(Status::Running));
     assert_eq!(found(journal, run.id).await.lease, Some(lease("worker-1", 60)));
-    assert!(journal.renew(run.id, &lease("worker-1", 100), at(10)).await.unwrap());
+    assert_eq!(renew("worker-1", 100, 10).await, Renewed::Held);
     let renewed = found(journal, run.id).await;
     assert_eq!((renewed.lease, renewed.updated_at), (Some(lease("worker-1", 100)), at(10)));
     let busy = journal.open(run.id, &lease("worker-2", 160), at(70)).await.unwrap();
     assert_eq!(busy, Opened::Busy { until: at(100) });
 
     // Late, but nobody took it meanwhile; then somebody does.
-    assert!(journal.renew(run.id, &lease("worker-1", 150), at(120)).await.unwrap());
+    assert_eq!(renew("worker-1", 150, 120).await, Renewed::Held);
     leased(journal.open(run.id, &lease("worker-2", 300), at(151)).await.unwrap());
-    assert!(!journal.renew(run.id, &lease("worker-1", 400), at(152)).await.unwrap());
+    assert_eq!(renew("worker-1", 400, 152).await, lost(Status::Running));
 }
 
 /// Once a run is closed (cancelled, say), its worker learns so at the next renewal.
-pub async fn a_run_that_is_no_longer_running_is_not_renewed(journal: &dyn Journal) {
-    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
-    leased(journal.open(run.id, &lease("worker-1", 60), at(0)).await.unwrap());
-    assert!(journal.close(run.id, &closing(&[Status::Running], Status::Cancelled), at(5)).await.unwrap());
-    assert!(!journal.renew(run.id, &lease("worker-1", 100), at(10)).await.unwrap());
-    assert_eq!(found(journal, run.id).await.status, Status::Cancelled);
-}
-
-// ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/// A second result of a step is not written, whatever its name; its writer is told the first.
-pub async fn the_first_result_of_a_step_stands(journal: &dyn Journal) {
-    let id = run_id(0, 1);
-    let first = step("0000", StepState::Done, "worker-1", json!("first"));
-    assert_eq!(journal.record(id, &first).await.unwrap(), Recorded::Written);
-    for name in ["step_0000", "another name"] {
-        let mut second = step("0000", StepState::Done, "worker-2", json!("second"));
-        second.name = name.to_owned();
-        assert_eq!(journal.record(id, &second).await.unwrap(), Recorded::Existing(Box::new(first.clone())));
-    }
-    assert_eq!(journal.steps(id).await.unwrap(), [first]);
-}
-
-/// Twenty write the same step's result at once: one stands, the others are told it.
-pub async fn of_many_who_record_at_once_one_does(journal: &dyn Journal) {
-    let id = run_id(0, 1);
-    let records: Vec<StepRecord> =
-        (0..20).map(|number| step("0000", StepState::Done, &format!("worker-{number}"), json!(number))).collect();
-    let outcomes = join_all(records.iter().map(|record| journal.record(id, record))).await;
-    let standing = journal.steps(id).await.unwrap();
-    assert_eq!(standing.len(), 1);
-    for (outcome, record) in outcomes.into_iter().zip(&records) {
-        match outcome.unwrap() {
-            Recorded::Written => assert_eq!(*record, standing[0]),
-            Recorded::Existing(existing) => {
-                assert_eq!(*existing, standing[0]);
-                assert_ne!(*record, standing[0]);
-            }
-        }
+pub async fn a_renewal_tells_where_a_run_stands_that_is_no_longer_running(journal: &dyn Journal) {
+    let others = Status::ALL.into_iter().filter(|status| *status != Status::Running);
+    for (number, status) in others.enumerate() {
+        let run = created(journal, new_run(run_id(0, number as u128), EMAIL)).await;
+        leased(journal.open(run.id, &lease("worker-1", 60), at(0)).await.unwrap());
+        assert!(journal.close(run.id, &closing(&[Status::Running], status), at(5)).await.unwrap());
+        let closed = found(journal, run.id).await;
+        let renewed = journal.renew(run.id, &lease("worker-1", 100), at(10)).await.unwrap();
+        assert_eq!(renewed, Renewed::Lost { status: Some(status) });
+        assert_eq!(found(journal, run.id).await, closed);
     }
 }
 
-/// An intent is an entry too: only its settlement changes it.
-pub async fn a_result_is_not_recorded_over_an_intent(journal: &dyn Journal) {
-    let id = run_id(0, 1);
-    let intent = step("0000", StepState::Intended, "worker-1", Value::Null);
-    assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Ours);
-    let result = step("0000", StepState::Done, "worker-2", json!("sent"));
-    assert_eq!(journal.record(id, &result).await.unwrap(), Recorded::Existing(Box::new(intent.clone())));
-    assert_eq!(journal.steps(id).await.unwrap(), [intent]);
-}
+// ── segments ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A second intent is not ours, neither while the first stands nor once it is done, nor over a plain result.
-pub async fn an_intent_is_written_once(journal: &dyn Journal) {
+/// What was appended is read as it was given: each entry in its place, the tenth segment after the second.
+pub async fn segments_come_back_in_order_and_complete(journal: &dyn Journal) {
     let id = run_id(0, 1);
-    let first = step("0000", StepState::Intended, "worker-1", Value::Null);
-    let second = step("0000", StepState::Intended, "worker-2", Value::Null);
-    assert_eq!(journal.intend(id, &first).await.unwrap(), Intended::Ours);
-    assert_eq!(journal.intend(id, &second).await.unwrap(), Intended::Existing(Box::new(first.clone())));
-    // Not even for its own writer: that one may have performed the effect before it forgot.
-    assert_eq!(journal.intend(id, &first).await.unwrap(), Intended::Existing(Box::new(first)));
-    let done = step("0000", StepState::Done, "worker-1", json!("sent"));
-    journal.settle(id, &done).await.unwrap();
-    assert_eq!(journal.intend(id, &second).await.unwrap(), Intended::Existing(Box::new(done)));
-
-    let result = step("0001", StepState::Done, "worker-1", json!("result"));
-    assert_eq!(journal.record(id, &result).await.unwrap(), Recorded::Written);
-    let intent = step("0001", StepState::Intended, "worker-2", Value::Null);
-    assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Existing(Box::new(result)));
-}
-
-/// An effect that certainly did not happen may be tried again, by one.
-pub async fn a_released_intent_can_be_intended_again(journal: &dyn Journal) {
-    let id = run_id(0, 1);
-    for owner in ["worker-1", "worker-2", "worker-2"] {
-        let intent = step("0000", StepState::Intended, owner, Value::Null);
-        assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Ours);
-        assert_eq!(journal.steps(id).await.unwrap(), [intent]);
-        let released = step("0000", StepState::Released, owner, Value::Null);
-        journal.settle(id, &released).await.unwrap();
-        assert_eq!(journal.steps(id).await.unwrap(), [released]);
+    let mut appended = Vec::new();
+    for number in 0..12_u32 {
+        let cancelled = Entry::Cancelled { by: "alice".to_owned(), at: at(i64::from(number)) };
+        let mut entries = vec![
+            Entry::Step(done(&format!("{:05}", 99 - number), "worker-1", json!(number))),
+            Entry::Step(step("00003.00001.00000", StepState::Intended, "worker-2", Value::Null)),
+            cancelled,
+            Entry::Step(step("00003.00001.00000", StepState::Released, "worker-2", Value::Null)),
+            Entry::Step(step("", StepState::Waiting, "", json!({"until": "2030-01-01T00:00:00Z"}))),
+        ];
+        entries.truncate(number as usize % 5 + 1);
+        let segment = Segment { number, entries };
+        written(journal, id, &segment).await;
+        appended.push(segment);
+        assert_eq!(journal.read(id, 0).await.unwrap(), appended);
     }
-    let last = step("0000", StepState::Intended, "worker-3", Value::Null);
-    assert_eq!(journal.intend(id, &last).await.unwrap(), Intended::Ours);
-    let late = step("0000", StepState::Intended, "worker-4", Value::Null);
-    assert_eq!(journal.intend(id, &late).await.unwrap(), Intended::Existing(Box::new(last)));
 }
 
-/// Twenty intend the same effect at once, first and after a release: one is to perform it each time.
-pub async fn of_many_who_intend_at_once_one_does(journal: &dyn Journal) {
+/// Whoever knows the first segments reads only those after them.
+pub async fn segments_are_read_from_any_number_on(journal: &dyn Journal) {
     let id = run_id(0, 1);
-    let intents: Vec<StepRecord> =
-        (0..20).map(|number| step("0000", StepState::Intended, &format!("worker-{number}"), Value::Null)).collect();
-    for _ in 0..2 {
-        let outcomes = join_all(intents.iter().map(|intent| journal.intend(id, intent))).await;
-        let winners: Vec<&StepRecord> = outcomes
+    let segments: Vec<Segment> =
+        (0..12).map(|number| segment(number, [done(&format!("{number:05}"), "worker-1", json!(number))])).collect();
+    for segment in &segments {
+        written(journal, id, segment).await;
+    }
+    for from in 0..=12 {
+        assert_eq!(journal.read(id, from).await.unwrap(), segments[from as usize..]);
+    }
+    for beyond in [13, 1_000_000, u32::MAX] {
+        assert_eq!(journal.read(id, beyond).await.unwrap(), []);
+    }
+}
+
+/// The first segment of a number stands, whatever another one says.
+pub async fn a_segments_number_is_taken_once(journal: &dyn Journal) {
+    let id = run_id(0, 1);
+    let first = segment(0, [done("00000", "worker-1", json!("first"))]);
+    written(journal, id, &first).await;
+    let others = [
+        segment(0, [done("00000", "worker-2", json!("first"))]),
+        segment(0, [done("00000", "worker-1", json!("second"))]),
+        segment(0, [done("00007", "worker-2", json!("another step"))]),
+        Segment { number: 0, entries: [first.entries.clone(), first.entries.clone()].concat() },
+        Segment { number: 0, entries: vec![Entry::Cancelled { by: "alice".to_owned(), at: at(1) }] },
+    ];
+    for other in &others {
+        assert_eq!(journal.append(id, other).await.unwrap(), Appended::Taken);
+        assert_eq!(journal.read(id, 0).await.unwrap(), std::slice::from_ref(&first));
+    }
+    // The number after it is free for each of them.
+    written(journal, id, &Segment { number: 1, ..others[0].clone() }).await;
+}
+
+/// Whoever does not know what became of an append asks again, and again much later.
+pub async fn the_same_segment_appended_again_stands(journal: &dyn Journal) {
+    let id = run_id(0, 1);
+    let segments: Vec<Segment> = (0..4)
+        .map(|number| {
+            let value = [json!(0.1), json!({"b": 1, "a": 2}), bulky(600 * KIB), json!(null)][number as usize].clone();
+            let entries = [done("00001", "worker-1", value), step("00002", StepState::Intended, "worker-1", json!(1))];
+            segment(number, entries)
+        })
+        .collect();
+    for segment in &segments {
+        written(journal, id, segment).await;
+        written(journal, id, segment).await;
+    }
+    for segment in &segments {
+        written(journal, id, segment).await;
+    }
+    let mut reordered = segments[0].clone();
+    reordered.entries.reverse();
+    assert_eq!(journal.append(id, &reordered).await.unwrap(), Appended::Taken);
+    assert!(journal.read(id, 0).await.unwrap() == segments, "each segment is there once");
+}
+
+/// Twenty append a segment of one number at once: one stands, the others are told that the number is taken.
+pub async fn of_many_who_append_at_once_one_does(journal: &dyn Journal) {
+    let id = run_id(0, 1);
+    for number in 0..3 {
+        let segments: Vec<Segment> = (0..20)
+            .map(|worker| segment(number, [done("00000", &format!("worker-{worker}"), json!("the same"))]))
+            .collect();
+        let outcomes = join_all(segments.iter().map(|segment| journal.append(id, segment))).await;
+        let winners: Vec<&Segment> = outcomes
             .iter()
-            .zip(&intents)
-            .filter_map(|(outcome, intent)| (*outcome == Ok(Intended::Ours)).then_some(intent))
+            .zip(&segments)
+            .filter_map(|(outcome, segment)| (*outcome == Ok(Appended::Written)).then_some(segment))
             .collect();
         assert_eq!(winners.len(), 1);
-        assert_eq!(journal.steps(id).await.unwrap(), [winners[0].clone()]);
-        journal.settle(id, &StepRecord { state: StepState::Released, ..winners[0].clone() }).await.unwrap();
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Ok(Appended::Taken)).count(), 19);
+        assert_eq!(journal.read(id, number).await.unwrap(), [winners[0].clone()]);
     }
 }
 
-/// The first outcome of an effect stands; a later one is accepted and changes nothing.
-pub async fn an_intent_is_settled_once(journal: &dyn Journal) {
+/// Eight workers append five entries each, every one after what it has read: all are there, once, without gaps.
+pub async fn many_who_append_make_a_journal_without_gaps(journal: &dyn Journal) {
     let id = run_id(0, 1);
-    let intent = step("0000", StepState::Intended, "worker-1", Value::Null);
-    assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Ours);
-    // Whoever knows the outcome settles it: a delivery event, an operator.
-    let done = step("0000", StepState::Done, "delivery event", json!({"message_id": "m1"}));
-    journal.settle(id, &done).await.unwrap();
-    assert_eq!(journal.steps(id).await.unwrap(), std::slice::from_ref(&done));
-    for state in [StepState::Released, StepState::Done] {
-        journal.settle(id, &step("0000", state, "worker-1", json!("late"))).await.unwrap();
-        assert_eq!(journal.steps(id).await.unwrap(), std::slice::from_ref(&done));
-    }
+    let work = async |worker: u32| {
+        let mut history = History::default();
+        for entry in 0..5 {
+            let position = format!("{worker:05}.{entry:05}");
+            loop {
+                let segment = segment(history.next_segment(), [done(&position, &worker.to_string(), json!(entry))]);
+                if journal.append(id, &segment).await.unwrap() == Appended::Written {
+                    break;
+                }
+                // Others were first: it learns of them before it tries again.
+                let missed = journal.read(id, history.next_segment()).await.unwrap();
+                assert!(!missed.is_empty());
+                missed.into_iter().for_each(|segment| history.apply(segment));
+            }
+        }
+    };
+    join_all((0..8).map(work)).await;
+    let segments = journal.read(id, 0).await.unwrap();
+    assert_eq!(segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
+    assert_eq!(History::of(segments).steps().count(), 40);
 }
 
-/// A release is an outcome as well: only a new intent follows it.
-pub async fn an_intent_that_was_released_stays_released(journal: &dyn Journal) {
+/// A journal from which something was lost is an error: whoever went on from it would do again what was done.
+pub async fn a_journal_with_a_gap_is_not_read(journal: &dyn Journal) {
     let id = run_id(0, 1);
-    let intent = step("0000", StepState::Intended, "worker-1", Value::Null);
-    assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Ours);
-    let released = step("0000", StepState::Released, "worker-1", Value::Null);
-    journal.settle(id, &released).await.unwrap();
-    journal.settle(id, &step("0000", StepState::Done, "worker-2", json!("late"))).await.unwrap();
-    assert_eq!(journal.steps(id).await.unwrap(), [released]);
+    for number in [0, 1, 3] {
+        written(journal, id, &segment(number, [done("00000", "worker-1", json!(number))])).await;
+    }
+    for from in 0..3 {
+        let failure = journal.read(id, from).await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Validation);
+        assert!(failure.message.contains("no segment 2"), "{failure}");
+    }
+    assert_eq!(journal.read(id, 3).await.unwrap().len(), 1);
 }
 
-/// An outcome without an intent is an error, so that it is not lost in silence.
-pub async fn nothing_is_settled_without_an_intent(journal: &dyn Journal) {
+/// A journal may begin before its run: a cancellation may come first, or a worker be faster than its record.
+pub async fn what_was_appended_before_a_run_was_made_is_its_journal(journal: &dyn Journal) {
     let id = run_id(0, 1);
-    let failure = journal.settle(id, &step("0000", StepState::Done, "worker-1", json!("x"))).await.unwrap_err();
-    assert_eq!(failure.kind, Kind::NotFound);
-    assert_eq!(journal.steps(id).await.unwrap(), []);
+    let result = done("00000", "worker-1", json!("early"));
+    let cancelled = Entry::Cancelled { by: "alice".to_owned(), at: at(1) };
+    let segments = [
+        segment(0, [result.clone()]),
+        Segment {
+            number: 1,
+            entries: vec![cancelled, Entry::Step(step("00001", StepState::Intended, "worker-1", Value::Null))],
+        },
+    ];
+    for segment in &segments {
+        written(journal, id, segment).await;
+    }
+    assert_eq!(journal.find(id).await.unwrap(), None, "a journal alone makes no run");
+    let page = journal.list(&page_of(10)).await.unwrap();
+    assert_eq!(page, Page::default());
+    assert_eq!(journal.open(id, &lease("worker-1", 60), at(0)).await.unwrap_err().kind, Kind::NotFound);
+
+    let run = created(journal, new_run(id, EMAIL)).await;
+    assert_eq!(journal.read(id, 0).await.unwrap(), segments);
+    let intent = step("00001", StepState::Intended, "worker-1", Value::Null);
+    assert_eq!(journal.find(id).await.unwrap(), Some((run, vec![result, intent])));
 }
 
-/// Positions sort as texts, a branch inside the step that it belongs to; a thousand steps are all there.
-pub async fn steps_come_in_order_of_position(journal: &dyn Journal) {
-    let run = created(journal, new_run(run_id(0, 1), TASK)).await;
-    let positions = ["0004", "0003.0001.0001", "0000", "0003", "0003.0001.0000", "0003.0000.0000", "0010"];
-    for position in positions {
-        let record = step(position, StepState::Done, "worker-1", json!(position));
-        assert_eq!(journal.record(run.id, &record).await.unwrap(), Recorded::Written);
-    }
-    let mut expected = positions.to_vec();
-    expected.sort_unstable();
-    assert_eq!(expected[2..5], ["0003.0000.0000", "0003.0001.0000", "0003.0001.0001"]);
-    let steps = journal.steps(run.id).await.unwrap();
-    assert_eq!(steps.iter().map(|step| step.position.as_str()).collect::<Vec<_>>(), expected);
-    assert_eq!(journal.find(run.id).await.unwrap(), Some((run, steps)));
-
-    // So much that no database answers it in one go.
-    let id = run_id(0, 2);
-    let records: Vec<StepRecord> =
-        (0..30).map(|number| step(&format!("{number:04}"), StepState::Done, "worker-1", bulky(100 * 1024))).collect();
-    for record in &records {
-        assert_eq!(journal.record(id, record).await.unwrap(), Recorded::Written);
-    }
-    assert!(journal.steps(id).await.unwrap() == records, "30 steps of 100 KiB come back complete and in order");
-}
-
-/// Runs whose ids differ in their last character do not see each other's steps.
-pub async fn steps_of_one_run_are_not_those_of_another(journal: &dyn Journal) {
+/// Runs whose ids differ in their last character do not see each other's segments.
+pub async fn segments_of_one_run_are_not_those_of_another(journal: &dyn Journal) {
     let [one, two] = [run_id(0, 1), run_id(0, 2)];
-    let record = step("0000", StepState::Done, "worker-1", json!(1));
-    assert_eq!(journal.record(one, &record).await.unwrap(), Recorded::Written);
-    assert_eq!(journal.steps(two).await.unwrap(), []);
-    assert_eq!(journal.record(two, &record).await.unwrap(), Recorded::Written);
-    assert_eq!(journal.find(one).await.unwrap(), None, "a step alone makes no run");
+    let same = segment(0, [done("00000", "worker-1", json!(1))]);
+    written(journal, one, &same).await;
+    assert_eq!(journal.read(two, 0).await.unwrap(), []);
+    written(journal, two, &same).await;
+    written(journal, two, &Segment { number: 1, ..same.clone() }).await;
+    assert_eq!(journal.read(one, 0).await.unwrap(), [same]);
+}
+
+/// A run is found with one entry for each position: the one that stands, in order of position.
+pub async fn a_run_is_found_with_what_its_journal_comes_to(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), TASK)).await;
+    assert_eq!(steps_found(journal, run.id).await, []);
+    let intent = |owner: &str| step("00002", StepState::Intended, owner, Value::Null);
+    let segments = [
+        segment(0, [done("00010", "worker-1", json!("last")), done("00003.00001.00000", "worker-1", json!("branch"))]),
+        segment(1, [done("00003", "worker-1", json!("third")), intent("worker-1")]),
+        segment(2, [step("00002", StepState::Released, "worker-1", Value::Null)]),
+        segment(3, [intent("worker-2"), step("00004", StepState::Waiting, "worker-2", json!("until"))]),
+        segment(4, [intent("worker-3"), done("00010", "worker-3", json!("late"))]),
+        segment(5, [done("00002", "delivery event", json!({"message_id": "m1"})), done("00004", "bob", json!("yes"))]),
+    ];
+    for segment in &segments {
+        written(journal, run.id, segment).await;
+    }
+    let expected = [
+        done("00002", "delivery event", json!({"message_id": "m1"})),
+        done("00003", "worker-1", json!("third")),
+        done("00003.00001.00000", "worker-1", json!("branch")),
+        done("00004", "bob", json!("yes")),
+        done("00010", "worker-1", json!("last")),
+    ];
+    assert_eq!(History::of(segments).into_steps(), expected);
+    assert_eq!(journal.find(run.id).await.unwrap(), Some((run, expected.to_vec())));
+}
+
+/// The outcome of an effect may come when nobody works on its run any more, or when it has ended.
+pub async fn a_journal_is_appended_to_whatever_the_runs_status(journal: &dyn Journal) {
+    for (run_number, status) in Status::ALL.into_iter().enumerate() {
+        let run = created(journal, Run { status, ..new_run(run_id(0, run_number as u128), EMAIL) }).await;
+        written(journal, run.id, &segment(0, [done("00000", "delivery event", json!(status.name()))])).await;
+        assert_eq!(found(journal, run.id).await, run, "the record stays as it is");
+        assert_eq!(steps_found(journal, run.id).await.len(), 1);
+    }
+}
+
+/// A thousand entries appended at once come back, in their order.
+pub async fn a_segment_of_a_thousand_entries_survives(journal: &dyn Journal) {
+    let id = run_id(0, 1);
+    let entries = (0..1000).map(|number| done(&format!("{:05}", 999 - number), "worker-1", json!({"number": number})));
+    let thousand = segment(0, entries);
+    written(journal, id, &thousand).await;
+    assert_eq!(journal.read(id, 0).await.unwrap(), [thousand]);
+}
+
+/// So much that no database answers it in one go.
+pub async fn a_journal_of_many_large_segments_survives(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    let large = bulky(100 * KIB);
+    let segments: Vec<Segment> = (0..30)
+        .map(|number| segment(number, [done(&format!("{number:05}"), "worker-1", json!([number, large]))]))
+        .collect();
+    for segment in &segments {
+        written(journal, run.id, segment).await;
+    }
+    assert!(journal.read(run.id, 0).await.unwrap() == segments, "30 segments of 100 KiB come back, in order");
+    assert!(journal.read(run.id, 17).await.unwrap() == segments[17..], "and the later ones of them");
+    assert!(steps_found(journal, run.id).await == History::of(segments).into_steps(), "and are found with the run");
+}
+
+/// Who cancelled a run, and when to the nanosecond, is in its journal; two who do are told apart.
+pub async fn markers_of_cancellation_survive(journal: &dyn Journal) {
+    let id = run_id(0, 1);
+    let mut segments = Vec::new();
+    for (number, by) in hostile_texts().into_iter().enumerate() {
+        let at = at(0) + jiff::SignedDuration::from_nanos(number as i64 + 1);
+        let cancelled = |by: &str, at| Entry::Cancelled { by: by.to_owned(), at };
+        let segment = Segment { number: number as u32, entries: vec![cancelled(&by, at)] };
+        written(journal, id, &segment).await;
+        let others = [cancelled(&format!("{by}!"), at), cancelled(&by, at + jiff::SignedDuration::from_nanos(1))];
+        for other in others {
+            let other = Segment { entries: vec![other], ..segment };
+            assert_eq!(journal.append(id, &other).await.unwrap(), Appended::Taken);
+        }
+        segments.push(segment);
+    }
+    assert_eq!(journal.read(id, 0).await.unwrap(), segments);
+    assert!(History::of(segments).is_cancelled());
+}
+
+/// What a run was closed with is found beside its journal; what the journal says of the same position stands.
+pub async fn last_entries_are_found_and_override_nothing(journal: &dyn Journal) {
+    let run = created(journal, new_run(run_id(0, 1), EMAIL)).await;
+    leased(journal.open(run.id, &lease("worker-1", 60), at(0)).await.unwrap());
+    let journaled = [
+        done("00000", "worker-1", json!("journaled")),
+        step("00001", StepState::Intended, "worker-1", Value::Null),
+        step("00002", StepState::Released, "worker-1", Value::Null),
+    ];
+    written(journal, run.id, &segment(0, journaled.clone())).await;
+    let texts = hostile_texts().into_iter().enumerate();
+    let hostile: Vec<StepRecord> = texts
+        .map(|(number, text)| StepRecord { name: text.clone(), ..done(&format!("1{number:04}"), &text, Value::Null) })
+        .collect();
+    let last = [
+        done("00000", "worker-2", json!("another")),
+        done("00001", "worker-2", Value::Null),
+        step("00002", StepState::Intended, "worker-2", Value::Null),
+        done("00003", "worker-2", Value::Null),
+    ];
+    let last_entries = [last.to_vec(), hostile.clone()].concat();
+    let end = Closing { last_entries, ..closing(&[Status::Running], Status::Succeeded) };
+    assert!(journal.close(run.id, &end, at(1)).await.unwrap());
+    let expected = [vec![journaled[0].clone()], last[1..].to_vec(), hostile].concat();
+    assert_eq!(steps_found(journal, run.id).await, expected);
+    assert_eq!(journal.read(run.id, 0).await.unwrap(), [segment(0, journaled)], "the journal itself has none of them");
+
+    // More of the journal may come after the end, and stands as well.
+    let late = done("00003", "delivery event", json!("late"));
+    written(journal, run.id, &segment(1, [late.clone()])).await;
+    assert_eq!(steps_found(journal, run.id).await[3], late);
+}
+
+/// A closing says all of a run's last entries: those of a former one are gone, and a refused one changes none.
+pub async fn last_entries_last_until_the_next_closing(journal: &dyn Journal) {
+    let run = created(journal, Run { status: Status::Running, ..new_run(run_id(0, 1), EMAIL) }).await;
+    let last = |positions: &[&str]| positions.iter().map(|at| done(at, "worker-1", Value::Null)).collect::<Vec<_>>();
+    let end = |from: Status, last_entries| Closing { last_entries, ..closing(&[from], Status::Failed) };
+    assert!(journal.close(run.id, &end(Status::Running, last(&["00000", "00001"])), at(1)).await.unwrap());
+    assert!(!journal.close(run.id, &end(Status::Running, last(&["00002"])), at(2)).await.unwrap());
+    assert_eq!(steps_found(journal, run.id).await, last(&["00000", "00001"]));
+    assert!(journal.close(run.id, &end(Status::Failed, last(&["00002"])), at(3)).await.unwrap());
+    assert_eq!(steps_found(journal, run.id).await, last(&["00002"]));
+    assert!(journal.close(run.id, &end(Status::Failed, Vec::new()), at(4)).await.unwrap());
+    assert_eq!(steps_found(journal, run.id).await, []);
 }
 
 // ── close ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -606,6 +852,23 @@ pub async fn of_many_who_close_at_once_one_does(journal: &dyn Journal) {
     assert_eq!((closed.result, closed.failed_attempts), (winners[0].result.clone(), 1));
 }
 
+/// A letter is owed from the closing that says so until it was sent, or another closing says otherwise.
+pub async fn a_letter_is_owed_until_it_was_sent(journal: &dyn Journal) {
+    let run = created(journal, Run { status: Status::Running, ..new_run(run_id(0, 1), EMAIL) }).await;
+    let owing = |from| Closing { owes_letter: true, ..closing(&[from], Status::Failed) };
+    assert!(journal.close(run.id, &owing(Status::Running), at(1)).await.unwrap());
+    let failed = found(journal, run.id).await;
+    assert!(failed.owes_letter);
+    for _ in 0..2 {
+        journal.letter_sent(run.id).await.unwrap();
+        assert_eq!(found(journal, run.id).await, Run { owes_letter: false, ..failed.clone() });
+    }
+    assert!(journal.close(run.id, &owing(Status::Failed), at(2)).await.unwrap());
+    assert!(found(journal, run.id).await.owes_letter);
+    assert!(journal.close(run.id, &closing(&[Status::Failed], Status::Queued), at(3)).await.unwrap());
+    assert!(!found(journal, run.id).await.owes_letter);
+}
+
 // ── list ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async fn ids(journal: &dyn Journal, filter: &RunFilter) -> Vec<RunId> {
@@ -648,7 +911,7 @@ pub async fn lists_show_what_the_run_says(journal: &dyn Journal) {
     let failed = Closing {
         error: Some(Failure::new(Kind::Refused, "the model declined")),
         counts_as_failed: true,
-        ..closing(&[Status::Running], Status::Failed)
+        ..Closing::new(DOCUMENT, [Status::Running], Status::Failed)
     };
     assert!(journal.close(run.id, &failed, at(5)).await.unwrap());
     let expected = Summary::from(&found(journal, run.id).await);
@@ -771,6 +1034,29 @@ pub async fn pages_are_complete_without_repeats(journal: &dyn Journal) {
     }
 }
 
+/// Among a thousand runs that ended, the few that run are found: every page is short, and the last one ends.
+pub async fn a_rare_status_is_found_page_by_page(journal: &dyn Journal) {
+    let runs: Vec<Run> = (0..1000_u32)
+        .map(|number| {
+            let status = if number % 400 == 7 { Status::Running } else { Status::Succeeded };
+            Run { status, ..new_run(run_id(i64::from(number), u128::from(number)), EMAIL) }
+        })
+        .collect();
+    for some in runs.chunks(50) {
+        for outcome in join_all(some.iter().map(|run| journal.create(run))).await {
+            assert_eq!(outcome.unwrap(), Created::New);
+        }
+    }
+    let of = |status| runs.iter().rev().filter(move |run| run.status == status).map(|run| run.id).collect::<Vec<_>>();
+    for (status, limit) in [(Status::Running, 1), (Status::Running, 10), (Status::Succeeded, 100), (Status::Queued, 5)]
+    {
+        for workflow in [None, Some(EMAIL)] {
+            let filter = RunFilter { status: Some(status), workflow, ..page_of(limit) };
+            assert_eq!(all_pages(journal, &filter).await, of(status), "{filter:?}");
+        }
+    }
+}
+
 /// Runs made in the same millisecond have an order too, and a page may end between them.
 pub async fn runs_of_one_millisecond_are_paged_too(journal: &dyn Journal) {
     let mut expected = Vec::new();
@@ -836,11 +1122,14 @@ pub async fn hostile_texts_survive(journal: &dyn Journal) {
         let lease = Lease { owner: text.clone(), until: at(60) };
         let opened = leased(journal.open(id, &lease, at(0)).await.unwrap());
         assert_eq!(opened, Run { status: Status::Running, lease: Some(lease.clone()), ..run.clone() });
-        assert!(journal.renew(id, &lease, at(0)).await.unwrap());
+        assert_eq!(journal.renew(id, &lease, at(0)).await.unwrap(), Renewed::Held);
 
-        let record = StepRecord { name: text.clone(), ..step("0000", StepState::Done, &text, json!(text)) };
-        assert_eq!(journal.record(id, &record).await.unwrap(), Recorded::Written);
-        assert_eq!(journal.steps(id).await.unwrap(), [record]);
+        let record = StepRecord { name: text.clone(), ..done(&text, &text, json!({ text.clone(): text })) };
+        let segment = segment(0, [record.clone()]);
+        written(journal, id, &segment).await;
+        written(journal, id, &segment).await;
+        assert_eq!(journal.read(id, 0).await.unwrap(), [segment]);
+        assert_eq!(steps_found(journal, id).await, [record]);
 
         let error = Failure::new(Kind::Unknown, text.clone()).in_step(&text);
         let failed = Closing { error: Some(error.clone()), ..closing(&[Status::Running], Status::Failed) };
@@ -878,20 +1167,22 @@ async fn values_survive(journal: &dyn Journal, id: RunId, value: &Value) {
     let opened = leased(journal.open(id, &lease("worker-1", 60), at(0)).await.unwrap());
     assert!(opened.input == *value, "opening shows the input");
 
-    let record = step("0000", StepState::Done, "worker-1", value.clone());
-    assert_eq!(journal.record(id, &record).await.unwrap(), Recorded::Written);
-    let again = journal.record(id, &record).await.unwrap();
-    assert!(again == Recorded::Existing(Box::new(record.clone())), "a second writer is told the output");
-    let intent = step("0001", StepState::Intended, "worker-1", Value::Null);
-    assert_eq!(journal.intend(id, &intent).await.unwrap(), Intended::Ours);
-    let outcome = step("0001", StepState::Done, "worker-1", value.clone());
-    journal.settle(id, &outcome).await.unwrap();
-    assert!(journal.steps(id).await.unwrap() == [record, outcome], "the journal shows the outputs");
+    let segments = [
+        segment(0, [done("00000", "worker-1", value.clone())]),
+        segment(1, [step("00001", StepState::Waiting, "worker-1", value.clone()), done("00002", "worker-1", json!(1))]),
+    ];
+    for segment in &segments {
+        written(journal, id, segment).await;
+        written(journal, id, segment).await;
+    }
+    assert!(journal.read(id, 0).await.unwrap() == segments, "the journal shows the outputs");
 
     let succeeded = Closing { result: Some(value.clone()), ..closing(&[Status::Running], Status::Succeeded) };
     assert!(journal.close(id, &succeeded, at(1)).await.unwrap());
     let closed = found(journal, id).await;
     assert!(closed.input == *value, "the closed run has its input");
+    let steps = journal.find(id).await.unwrap().unwrap().1;
+    assert!(steps == History::of(segments).into_steps(), "the run is found with the outputs");
     // A result that is null and no result are told apart.
     assert!(closed.result.as_ref() == Some(value), "the closed run has its result");
 }
@@ -914,6 +1205,16 @@ pub async fn moments_keep_their_nanoseconds(journal: &dyn Journal) {
         assert_eq!((opened.lease, opened.updated_at), (Some(held), moment));
         let busy = journal.open(run.id, &lease("worker-2", 90), moment).await.unwrap();
         assert_eq!(busy, Opened::Busy { until });
+        let record = StepRecord { started_at: moment, ..done("00000", "worker-1", json!(1)) };
+        written(journal, run.id, &segment(0, [record.clone()])).await;
+        assert_eq!(steps_found(journal, run.id).await, [record]);
+        let wait = Closing { due_at: Some(until), ..closing(&[Status::Running], Status::Waiting) };
+        assert!(journal.close(run.id, &wait, moment).await.unwrap());
+        let waiting = found(journal, run.id).await;
+        assert_eq!((waiting.due_at, waiting.updated_at), (Some(until), moment));
+        assert!(journal.close(run.id, &closing(&[Status::Waiting], Status::Cancelled), until).await.unwrap());
+        let ended = found(journal, run.id).await;
+        assert_eq!((ended.finished_at, ended.updated_at, ended.due_at), (Some(until), until, None));
     }
 }
 

@@ -13,10 +13,13 @@
 pub mod answers;
 pub mod bus;
 pub mod journal;
+pub mod letters;
 pub mod mailer;
 pub mod objects;
 pub mod queue;
+pub mod requests;
 pub mod tracking;
+pub mod uploads;
 
 /// Makes a test of each named case. The contract macros of the ports call it; nobody else needs to.
 #[doc(hidden)]
@@ -54,7 +57,7 @@ fn hostile_texts() -> Vec<String> {
         " ",
         "#",
         "a#b",
-        "RUN#x#STEP#0001",
+        "RUN#x#LOG#000001",
         "\u{0}",
         "line\r\nline\ttab\u{1b}[31m",
         "\u{202e}drawkcab",
@@ -150,9 +153,12 @@ mod tests {
         check(include_str!("answers.rs"));
         check(include_str!("bus.rs"));
         check(include_str!("journal.rs"));
+        check(include_str!("letters.rs"));
         check(include_str!("mailer.rs"));
         check(include_str!("objects.rs"));
         check(include_str!("queue.rs"));
+        check(include_str!("requests.rs"));
         check(include_str!("tracking.rs"));
+        check(include_str!("uploads.rs"));
     }
 }

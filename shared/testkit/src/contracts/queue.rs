@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ihelper_workflow::{
     domain::{Kind, WorkflowType, input},
-    ports::{DeadLetter, Queue},
+    ports::{DeadLetter, LARGEST_DATA, LONGEST_DELAY, Queue},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{EMAIL, TASK, hostile_texts, run_id};
+use super::{EMAIL, KIB, TASK, bulky, hostile_texts, run_id};
 
 /// Makes a test of every case of the queue's contract, each on a queue that the expression makes anew.
 #[macro_export]
@@ -17,7 +17,11 @@ macro_rules! queue_contract {
         $crate::contract_tests! { $port, queue:
             every_workflow_has_a_queue,
             any_delay_is_taken,
+            a_delay_that_must_be_a_mistake_is_refused,
             a_run_can_be_started,
+            data_that_no_message_holds_is_laid_aside,
+            data_beyond_the_limit_is_refused,
+            only_starts_can_be_fetched,
             any_dead_letter_is_taken,
         }
     };
@@ -37,10 +41,20 @@ pub async fn every_workflow_has_a_queue(queue: &dyn Queue) {
     }
 }
 
-/// A delay longer than the queue's longest is cut, one below a second is not an error.
+/// A delay may be longer than a queue can hold a message back, and below a second.
 pub async fn any_delay_is_taken(queue: &dyn Queue) {
-    for delay in [Duration::from_millis(1), Duration::from_mins(15), Duration::from_hours(12), Duration::MAX] {
+    let year = Duration::from_hours(365 * 24);
+    for delay in [Duration::from_millis(1), Duration::from_mins(15), Duration::from_hours(12), year, LONGEST_DELAY] {
         queue.resume(EMAIL, run_id(0, 1), delay).await.unwrap();
+        // Asked again, as by two workers.
+        queue.resume(EMAIL, run_id(0, 1), delay).await.unwrap();
+    }
+}
+
+/// Nobody waits for longer than the longest delay.
+pub async fn a_delay_that_must_be_a_mistake_is_refused(queue: &dyn Queue) {
+    for delay in [LONGEST_DELAY + Duration::from_nanos(1), Duration::MAX] {
+        assert_eq!(queue.resume(EMAIL, run_id(0, 1), delay).await.unwrap_err().kind, Kind::Validation);
     }
 }
 
@@ -50,6 +64,42 @@ pub async fn a_run_can_be_started(queue: &dyn Queue) {
         let data = json!({"id": "t1", "description": text, "extra": {"deep": [1, null]}});
         let input = input::parse(TASK, data).unwrap();
         queue.start(&input, run_id(0, 1), &text).await.unwrap();
+    }
+}
+
+/// Large data comes back as it was; that of a small start was in the message.
+pub async fn data_that_no_message_holds_is_laid_aside(queue: &dyn Queue) {
+    let small = run_id(0, 1);
+    let input = input::parse(TASK, json!({"id": "t1", "description": "x"})).unwrap();
+    queue.start(&input, small, "api").await.unwrap();
+    assert_eq!(queue.fetch(&format!("starts/{small}")).await.unwrap_err().kind, Kind::NotFound);
+
+    for (random, bytes) in [(2, 255 * KIB), (3, 5 * KIB * KIB)] {
+        let run = run_id(0, random);
+        let data = json!({"id": "t1", "description": "\u{fffe} ü", "filler": bulky(bytes)});
+        let input = input::parse(TASK, data).unwrap();
+        // Twice, as by a caller whose answer was lost.
+        queue.start(&input, run, "api").await.unwrap();
+        queue.start(&input, run, "api").await.unwrap();
+        let fetched = queue.fetch(&format!("starts/{run}")).await.unwrap();
+        assert!(serde_json::from_slice::<Value>(&fetched).unwrap() == input.to_value());
+    }
+}
+
+/// What could not be fetched again is not laid aside.
+pub async fn data_beyond_the_limit_is_refused(queue: &dyn Queue) {
+    let run = run_id(0, 1);
+    let filler = "x".repeat(usize::try_from(LARGEST_DATA).unwrap());
+    let input = input::parse(TASK, json!({"id": "t1", "description": "x", "filler": filler})).unwrap();
+    assert_eq!(queue.start(&input, run, "api").await.unwrap_err().kind, Kind::Validation);
+    assert_eq!(queue.fetch(&format!("starts/{run}")).await.unwrap_err().kind, Kind::NotFound);
+}
+
+/// Whoever may send a message does not get at anything else with it.
+pub async fn only_starts_can_be_fetched(queue: &dyn Queue) {
+    let run = run_id(0, 1);
+    for place in ["", "starts/", "starts/../payloads/x", "payloads/x", "uploads/x", &format!("/starts/{run}")] {
+        assert_eq!(queue.fetch(place).await.unwrap_err().kind, Kind::Validation, "`{place}`");
     }
 }
 

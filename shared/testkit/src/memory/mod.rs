@@ -14,7 +14,9 @@ mod journal;
 mod mailer;
 mod objects;
 mod queue;
+mod requests;
 mod tracking;
+mod uploads;
 
 pub use answers::MemoryAnswerLedger;
 pub use bus::{MemoryEventBus, Published};
@@ -23,7 +25,9 @@ pub use journal::MemoryJournal;
 pub use mailer::{MemoryMailer, SentMail};
 pub use objects::MemoryObjects;
 pub use queue::{Body, MemoryQueue, Message};
+pub use requests::MemoryRequests;
 pub use tracking::MemoryTracking;
+pub use uploads::MemoryUploads;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -7,17 +7,20 @@ use std::{
 
 use async_trait::async_trait;
 use ihelper_workflow::{
-    domain::{Failure, RunId, WorkflowType, input::Input},
-    ports::{Clock, DeadLetter, Queue},
+    domain::{Failure, Kind, RunId, WorkflowType, input::Input},
+    ports::{
+        Clock, DeadLetter, DeadLetters, LARGEST_DATA, LONGEST_DELAY, Letter, MOST_LETTERS, Queue, REDRIVE_OF,
+        REDRIVE_SENT_AT,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lock;
 
-/// The longest delay of a message, as on the real queue.
-const LONGEST_DELAY: Duration = Duration::from_mins(15);
+/// The longest start that is one message, in bytes, as on the real queue.
+const LONGEST_START: usize = 255 * 1024;
 
 /// The workflows' queues in memory. Messages wait until a test takes them; a taken message is gone.
 #[derive(Clone)]
@@ -29,7 +32,17 @@ pub struct MemoryQueue {
 #[derive(Default)]
 struct State {
     messages: BTreeMap<WorkflowType, Vec<Message>>,
-    dead_letters: BTreeMap<WorkflowType, Vec<DeadLetter>>,
+    dead_letters: BTreeMap<WorkflowType, Vec<Kept>>,
+    letters_ever: u64,
+    laid_aside: BTreeMap<String, Vec<u8>>,
+}
+
+/// A dead letter where it is kept.
+#[derive(Clone)]
+struct Kept {
+    id: String,
+    letter: DeadLetter,
+    at: Timestamp,
 }
 
 /// A message on a queue.
@@ -39,14 +52,16 @@ pub struct Message {
     pub workflow: WorkflowType,
     /// What it says.
     pub body: Body,
-    /// The delay it was sent with, at most 15 minutes.
+    /// Its attributes, as on the wire: none, but for what was sent back from the dead letters.
+    pub attributes: BTreeMap<String, String>,
+    /// The delay it was sent with.
     pub delay: Duration,
     /// When it may be taken.
     pub due_at: Timestamp,
 }
 
 /// What a message says, with the fields of the wire.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Body {
     /// Start this run, unless it exists.
@@ -61,24 +76,56 @@ pub enum Body {
         /// Who asks.
         source: String,
     },
+    /// The same, with more data than a message holds.
+    StartAside {
+        /// The workflow.
+        #[serde(rename = "type")]
+        workflow: WorkflowType,
+        /// Where its data is.
+        data_at: String,
+        /// The run's id.
+        run_id: RunId,
+        /// Who asks.
+        source: String,
+    },
     /// Go on with this run.
     Resume {
         /// The run's id.
         run_id: RunId,
     },
+    /// A letter that was sent back, and that was never a message of ours.
+    #[serde(skip_deserializing)]
+    Other(String),
 }
 
 impl Body {
     /// The run it is about.
-    pub const fn run_id(&self) -> RunId {
+    ///
+    /// # Panics
+    /// When it is not a message of ours.
+    pub fn run_id(&self) -> RunId {
         match self {
-            Self::Start { run_id, .. } | Self::Resume { run_id } => *run_id,
+            Self::Start { run_id, .. } | Self::StartAside { run_id, .. } | Self::Resume { run_id } => *run_id,
+            Self::Other(text) => panic!("no message of ours: `{text}`"),
         }
     }
 
     /// The message's text, as on the wire.
     pub fn to_json(&self) -> String {
-        serde_json::json!(self).to_string()
+        match self {
+            Self::Other(text) => text.clone(),
+            ours => serde_json::json!(ours).to_string(),
+        }
+    }
+
+    fn of_letter(text: &str) -> Self {
+        // Whatever is not to the letter what we would write stays the text it is.
+        serde_json::from_str(text)
+            .ok()
+            .filter(|body: &Self| {
+                serde_json::from_str::<Value>(text).is_ok_and(|value| serde_json::json!(body) == value)
+            })
+            .unwrap_or_else(|| Self::Other(text.to_owned()))
     }
 }
 
@@ -116,17 +163,42 @@ impl MemoryQueue {
 
     /// The dead letters of a workflow, oldest first.
     pub fn dead_letters(&self, workflow: WorkflowType) -> Vec<DeadLetter> {
-        lock(&self.state).dead_letters.get(&workflow).cloned().unwrap_or_default()
+        let state = lock(&self.state);
+        state.dead_letters.get(&workflow).into_iter().flatten().map(|kept| kept.letter.clone()).collect()
     }
 
-    fn push(&self, workflow: WorkflowType, body: Body, delay: Duration) {
-        let delay = delay.min(LONGEST_DELAY);
+    fn push(&self, workflow: WorkflowType, body: Body, attributes: BTreeMap<String, String>, delay: Duration) {
         let due_at = SignedDuration::try_from(delay)
             .ok()
             .and_then(|delay| self.clock.now().checked_add(delay).ok())
             .unwrap_or(Timestamp::MAX);
-        let message = Message { workflow, body, delay, due_at };
+        let message = Message { workflow, body, attributes, delay, due_at };
         lock(&self.state).messages.entry(workflow).or_default().push(message);
+    }
+
+    /// Takes the letters with these ids out.
+    fn take_letters(&self, workflow: WorkflowType, ids: &[String]) -> Result<Vec<Kept>, Failure> {
+        if ids.len() > MOST_LETTERS {
+            return Err(Failure::validation(format!("there are more than {MOST_LETTERS} letters")));
+        }
+        let mut state = lock(&self.state);
+        let kept = state.dead_letters.entry(workflow).or_default();
+        let (taken, left) = std::mem::take(kept).into_iter().partition(|letter| ids.contains(&letter.id));
+        *kept = left;
+        Ok(taken)
+    }
+}
+
+impl Kept {
+    fn to_letter(&self) -> Letter {
+        Letter {
+            id: self.id.clone(),
+            body: self.letter.body.clone(),
+            reason: Some(self.letter.reason.clone()),
+            kind: Some(self.letter.kind.name().to_owned()),
+            run: self.letter.run,
+            at: self.at,
+        }
     }
 }
 
@@ -144,19 +216,103 @@ impl fmt::Debug for MemoryQueue {
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn resume(&self, workflow: WorkflowType, run: RunId, delay: Duration) -> Result<(), Failure> {
-        self.push(workflow, Body::Resume { run_id: run }, delay);
+        if delay > LONGEST_DELAY {
+            return Err(Failure::validation("a delay of more than five years is taken for a mistake"));
+        }
+        self.push(workflow, Body::Resume { run_id: run }, BTreeMap::new(), delay);
         Ok(())
     }
 
     async fn start(&self, input: &Input, run: RunId, source: &str) -> Result<(), Failure> {
         let workflow = input.workflow();
-        let body = Body::Start { workflow, data: input.to_value(), run_id: run, source: source.to_owned() };
-        self.push(workflow, body, Duration::ZERO);
+        let (data, source) = (input.to_value(), source.to_owned());
+        let text = data.to_string();
+        if text.len() as u64 > LARGEST_DATA {
+            let bytes = text.len();
+            return Err(Failure::validation(format!("the data has {bytes} bytes, more than {LARGEST_DATA}")));
+        }
+        let mut body = Body::Start { workflow, data, run_id: run, source: source.clone() };
+        if body.to_json().len() > LONGEST_START {
+            let data_at = format!("starts/{run}");
+            lock(&self.state).laid_aside.insert(data_at.clone(), text.into_bytes());
+            body = Body::StartAside { workflow, data_at, run_id: run, source };
+        }
+        self.push(workflow, body, BTreeMap::new(), Duration::ZERO);
         Ok(())
     }
 
+    async fn fetch(&self, place: &str) -> Result<Vec<u8>, Failure> {
+        let run = place.strip_prefix("starts/").and_then(|run| run.parse::<RunId>().ok());
+        if run.is_none_or(|run| format!("starts/{run}") != place) {
+            return Err(Failure::validation("`data_at` is not `starts/<run id>`"));
+        }
+        let found = lock(&self.state).laid_aside.get(place).cloned();
+        found.ok_or_else(|| Failure::new(Kind::NotFound, "there is no such object"))
+    }
+
     async fn dead_letter(&self, workflow: WorkflowType, letter: &DeadLetter) -> Result<(), Failure> {
-        lock(&self.state).dead_letters.entry(workflow).or_default().push(letter.clone());
+        let at = self.clock.now();
+        let mut state = lock(&self.state);
+        state.letters_ever += 1;
+        let id = format!("letter-{}", state.letters_ever);
+        state.dead_letters.entry(workflow).or_default().push(Kept { id, letter: letter.clone(), at });
         Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryQueue {
+    async fn look(&self, workflow: WorkflowType, limit: usize) -> Result<Vec<Letter>, Failure> {
+        if !(1..=MOST_LETTERS).contains(&limit) {
+            return Err(Failure::validation(format!("the number of letters is not 1 to {MOST_LETTERS}")));
+        }
+        let state = lock(&self.state);
+        Ok(state.dead_letters.get(&workflow).into_iter().flatten().take(limit).map(Kept::to_letter).collect())
+    }
+
+    async fn redrive(&self, workflow: WorkflowType, ids: &[String]) -> Result<Vec<Letter>, Failure> {
+        let taken = self.take_letters(workflow, ids)?;
+        for Kept { id, letter, at } in &taken {
+            let run = letter.run.map(|run| ("run_id", run.to_string()));
+            let attributes = [("reason", letter.reason.clone()), ("kind", letter.kind.name().to_owned())]
+                .into_iter()
+                .chain(run)
+                .chain([(REDRIVE_OF, id.clone()), (REDRIVE_SENT_AT, at.as_millisecond().to_string())])
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+            self.push(workflow, Body::of_letter(&letter.body), attributes, Duration::ZERO);
+        }
+        Ok(taken.iter().map(Kept::to_letter).collect())
+    }
+
+    async fn discard(&self, workflow: WorkflowType, ids: &[String]) -> Result<Vec<Letter>, Failure> {
+        Ok(self.take_letters(workflow, ids)?.iter().map(Kept::to_letter).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::VirtualClock;
+
+    const TASK: WorkflowType = WorkflowType::TaskAutomation;
+
+    #[tokio::test]
+    async fn a_letter_that_was_sent_back_is_the_message_it_was() {
+        let queue = MemoryQueue::new(VirtualClock::default());
+        let run: RunId = "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap();
+        for body in [format!("{{\"run_id\":\"{run}\"}}"), "{\"type\": broken".to_owned(), "{\"x\": 1}".to_owned()] {
+            let letter =
+                DeadLetter { body: body.clone(), reason: "why".to_owned(), kind: Kind::Unknown, run: Some(run) };
+            queue.dead_letter(TASK, &letter).await.unwrap();
+            let id = queue.look(TASK, 1).await.unwrap()[0].id.clone();
+            assert_eq!(queue.redrive(TASK, std::slice::from_ref(&id)).await.unwrap().len(), 1);
+            let message = queue.take(TASK).unwrap();
+            assert_eq!(message.body.to_json(), body);
+            assert_eq!(message.attributes[REDRIVE_OF], id);
+            assert_eq!(message.attributes[REDRIVE_SENT_AT], "1740830400000");
+            assert_eq!(message.attributes["run_id"], run.to_string());
+            assert_eq!(matches!(message.body, Body::Resume { .. }), body.contains("run_id"));
+        }
     }
 }

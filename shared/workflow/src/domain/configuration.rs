@@ -18,6 +18,10 @@ pub struct Configuration {
     #[serde(default)]
     #[garde(skip)]
     pub assistant: AssistantSettings,
+    /// How long results count for equal requests.
+    #[serde(default)]
+    #[garde(dive)]
+    pub cache: CacheSettings,
 }
 
 #[derive(Clone, Debug, Deserialize, Validate)]
@@ -94,6 +98,34 @@ pub enum AssistantKind {
     Rules,
 }
 
+/// How long results count for equal requests.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    /// How long the result of a request answers the same caller's equal requests, from the first request on: 0 to
+    /// 86,400 s. 0 switches the cache off; 3,600 s, as in the seed, unless said.
+    #[serde(default = "one_hour")]
+    #[garde(range(max = 86_400))]
+    pub expire: u32,
+}
+
+impl CacheSettings {
+    /// How long a result answers equal requests; `None` when the cache is off.
+    pub fn expire(&self) -> Option<Duration> {
+        (self.expire > 0).then(|| Duration::from_secs(self.expire.into()))
+    }
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { expire: one_hour() }
+    }
+}
+
+const fn one_hour() -> u32 {
+    3600
+}
+
 fn queue_name(name: &str, _context: &()) -> garde::Result {
     if name.chars().all(|character| character.is_ascii_alphanumeric() || "_-".contains(character)) {
         Ok(())
@@ -160,6 +192,21 @@ mod tests {
         assert!(problem(&twice).contains("line"), "{}", problem(&twice));
         let unknown = problem(&VALID.replace("concurrent_limit: 5", "concurent_limit: 5"));
         assert!(unknown.contains("concurent_limit") && unknown.contains("line"), "{unknown}");
+    }
+
+    #[test]
+    fn results_count_for_an_hour_unless_said_and_for_a_day_at_the_most() {
+        let cache = "cache:\n  expire: 3600";
+        assert!(VALID.contains(cache));
+        let expire = |text: &str| Configuration::parse(&VALID.replace(cache, text)).unwrap().cache.expire();
+        for unsaid in ["", "cache: {}", cache] {
+            assert_eq!(expire(unsaid), Some(Duration::from_secs(3600)), "{unsaid}");
+        }
+        assert_eq!(expire("cache: { expire: 86400 }"), Some(Duration::from_secs(86_400)));
+        assert_eq!(expire("cache: { expire: 0 }"), None);
+        assert!(problem(&VALID.replace("expire: 3600", "expire: 86401")).contains("cache.expire"));
+        let unknown = problem(&VALID.replace("expire: 3600", "expires: 3600"));
+        assert!(unknown.contains("expires") && unknown.contains("line"), "{unknown}");
     }
 
     #[test]

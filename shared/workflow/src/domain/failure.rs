@@ -28,6 +28,8 @@ pub enum Kind {
     JournalMismatch,
     /// The run was cancelled.
     Cancelled,
+    /// Nobody answered in time, and nothing was said to do then.
+    Expired,
     /// Anything else. Retried, because most unknown faults pass.
     Unknown,
 }
@@ -42,7 +44,8 @@ impl Kind {
             | Self::Refused
             | Self::NotFound
             | Self::JournalMismatch
-            | Self::Cancelled => false,
+            | Self::Cancelled
+            | Self::Expired => false,
         }
     }
 
@@ -58,6 +61,7 @@ impl Kind {
             Self::NotFound => "not_found",
             Self::JournalMismatch => "journal_mismatch",
             Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
             Self::Unknown => "unknown",
         }
     }

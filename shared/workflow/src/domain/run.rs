@@ -1,6 +1,6 @@
 //! A run: one execution of one workflow on one input.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -251,6 +251,13 @@ pub struct Usage {
     pub output_tokens: u64,
 }
 
+impl Usage {
+    /// Whether nothing was asked.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         self.api_calls += other.api_calls;
@@ -266,6 +273,19 @@ pub struct Lease {
     pub owner: String,
     /// When it ends unless renewed.
     pub until: Timestamp,
+}
+
+/// Where a run that repeats another one came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The run that it repeats.
+    pub retry_of: RunId,
+    /// The step from which it does so; without one, everything that the other had done stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_step: Option<String>,
+    /// The run by whose id the keys of its effects are made: that of the first in the line, as long as nothing was
+    /// edited, so that the other side recognizes an effect that a former run began.
+    pub keys_of: RunId,
 }
 
 /// One execution of one workflow on one input.
@@ -285,6 +305,9 @@ pub struct Run {
     pub status: Status,
     /// Where it came from.
     pub origin: Origin,
+    /// The run that it repeats, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
     /// What it works on.
     pub input: Value,
     /// What came of it, once it succeeded.
@@ -301,9 +324,13 @@ pub struct Run {
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// When a queued run may be worked on again: the wait before a retry.
+    /// When a queued or waiting run may be worked on again: the wait before a retry, the end of a sleep, the deadline
+    /// of a callback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
+    /// Whether a dead letter about its failure has still to be sent.
+    #[serde(default)]
+    pub owes_letter: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its record last changed.
@@ -364,17 +391,42 @@ pub enum StepState {
     Intended,
     /// An effect that certainly did not happen; another attempt may intend it again.
     Released,
+    /// Waits for a time or an answer; its output says for which.
+    Waiting,
     /// Has its result.
     Done,
 }
 
-/// One entry of a run's journal.
+/// What kind of thing an entry is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// A step: no effect outside.
+    #[default]
+    Step,
+    /// An effect outside.
+    Effect,
+    /// A sleep or a callback.
+    Wait,
+}
+
+impl StepKind {
+    /// Whether it is a plain step.
+    pub const fn is_step(&self) -> bool {
+        matches!(self, Self::Step)
+    }
+}
+
+/// One step, effect or wait in a run's journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Its place in the order of the code: `00003`, or `00003.00001.00000` inside a parallel branch.
     pub position: String,
     /// Its name.
     pub name: String,
+    /// What kind of thing it is.
+    #[serde(default, skip_serializing_if = "StepKind::is_step")]
+    pub kind: StepKind,
     /// Where it stands.
     pub state: StepState,
     /// Its result, once done.
@@ -387,8 +439,101 @@ pub struct StepRecord {
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// What the assistant was asked in it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Usage::is_none")]
     pub usage: Usage,
+}
+
+/// What a segment of a journal tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// A step, an effect or a wait came this far.
+    Step(StepRecord),
+    /// The run was cancelled: from here on nothing is begun; what was begun may still get its outcome.
+    Cancelled {
+        /// On whose behalf.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Entries that were appended to a journal at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// Its number, from 0 and without gaps.
+    pub number: u32,
+    /// Its entries, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// What a journal comes to: for each position the entry that stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    steps: BTreeMap<String, StepRecord>,
+    cancelled: bool,
+    next_segment: u32,
+}
+
+impl History {
+    /// The history that these segments, in order, come to.
+    pub fn of(segments: impl IntoIterator<Item = Segment>) -> Self {
+        let mut history = Self::default();
+        for segment in segments {
+            history.apply(segment);
+        }
+        history
+    }
+
+    /// Takes in the next segment.
+    pub fn apply(&mut self, segment: Segment) {
+        self.next_segment = segment.number + 1;
+        for entry in segment.entries {
+            match entry {
+                Entry::Step(step) => self.take_in(step),
+                Entry::Cancelled { .. } => self.cancelled = true,
+            }
+        }
+    }
+
+    /// Takes in one entry, if it may follow what stands at its position: a result stays for ever, an intent and a
+    /// wait until their outcome, and what was released can be intended again.
+    pub fn take_in(&mut self, step: StepRecord) {
+        let follows = match self.steps.get(&step.position).map(|standing| standing.state) {
+            None | Some(StepState::Released) => true,
+            Some(StepState::Intended) => matches!(step.state, StepState::Done | StepState::Released),
+            Some(StepState::Waiting) => step.state == StepState::Done,
+            Some(StepState::Done) => false,
+        };
+        if follows {
+            self.steps.insert(step.position.clone(), step);
+        }
+    }
+
+    /// The entry that stands at a position.
+    pub fn at(&self, position: &str) -> Option<&StepRecord> {
+        self.steps.get(position)
+    }
+
+    /// The entries that stand, in order of position.
+    pub fn steps(&self) -> impl Iterator<Item = &StepRecord> {
+        self.steps.values()
+    }
+
+    /// The entries that stand, in order of position.
+    pub fn into_steps(self) -> Vec<StepRecord> {
+        self.steps.into_values().collect()
+    }
+
+    /// Whether the run was cancelled.
+    pub const fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// The number of the segment that comes next.
+    pub const fn next_segment(&self) -> u32 {
+        self.next_segment
+    }
 }
 
 #[cfg(test)]

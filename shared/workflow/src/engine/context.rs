@@ -1,12 +1,12 @@
 //! What a workflow sees of its run.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fmt,
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -15,16 +15,19 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::stop::Stop;
+use super::{
+    log::{Log, Weight},
+    stop::{Stop, Stops},
+    wait::{Callback, Decision, LONGEST_WAIT, Reply, Wait},
+};
 use crate::{
     domain::{
         Failure, Kind, Run, RunId,
         definition::Definition,
-        run::{StepRecord, StepState, Usage},
+        run::{History, StepKind, StepRecord, StepState, Usage},
     },
-    ports::{Answer, Clock, Intended, Journal, Recorded},
+    ports::{Answer, Clock, Entropy, Journal},
 };
 
 /// Until when an attempt works.
@@ -60,6 +63,7 @@ pub enum Semantics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectKey {
     text: String,
+    run: RunId,
     position: String,
 }
 
@@ -67,6 +71,11 @@ impl EffectKey {
     /// The key's text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The run by whose id the key is made: the first of those that repeat each other.
+    pub const fn run(&self) -> RunId {
+        self.run
     }
 
     /// The position of the effect's entry in the journal.
@@ -83,62 +92,96 @@ impl fmt::Display for EffectKey {
 
 /// A run in the hands of a workflow.
 ///
-/// Each step and effect takes the next position of the code's order, so the code between them must decide
-/// only by the run's input, its definition and what steps returned.
+/// Each step, effect and wait takes the next position of the code's order, so the code between them must decide only
+/// by the run's input, its definition and what steps returned. A context is one line of that order: all of its
+/// methods that take a position borrow it exclusively, so a step inside a step, or two at once whose order nobody
+/// declared, do not compile.
+///
+/// ```compile_fail
+/// # use ihelper_workflow::{domain::Failure, engine::{Context, Semantics, Stop}};
+/// async fn an_effect_inside_a_step(run: &mut Context) -> Result<(), Stop> {
+///     run.step("outer", || async {
+///         run.effect("inner", Semantics::AtLeastOnce, |_key| async { Ok::<(), Failure>(()) }).await;
+///         Ok(())
+///     })
+///     .await
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use ihelper_workflow::{domain::Failure, engine::{Context, Stop}};
+/// async fn two_steps_at_once(run: &mut Context) {
+///     let first = run.step("first", || async { Ok::<_, Failure>(1) });
+///     let second = run.step("second", || async { Ok::<_, Failure>(2) });
+///     futures::join!(first, second);
+/// }
+/// ```
+///
+/// For work side by side there are [`map`](Self::map), [`join`](Self::join) and [`branches`](Self::branches), which
+/// give each branch a context, and an order, of its own:
+///
+/// ```
+/// # use ihelper_workflow::{domain::Failure, engine::{Context, Stop}};
+/// async fn two_branches(run: &mut Context) -> Result<i32, Stop> {
+///     let (first, second) = run
+///         .join(
+///             |mut branch| async move { branch.step("first", || async { Ok::<_, Failure>(1) }).await },
+///             |mut branch| async move { branch.step("second", || async { Ok::<_, Failure>(2) }).await },
+///         )
+///         .await?;
+///     Ok(first + second)
+/// }
+/// ```
 pub struct Context {
     attempt: Arc<Attempt>,
     prefix: String,
-    next: AtomicU32,
+    next: u32,
+    names: HashSet<String>,
 }
 
 /// What all contexts of one attempt share.
 pub(super) struct Attempt {
     run: Run,
     definition: Arc<Definition>,
-    journaled: HashMap<String, StepRecord>,
-    journal: Arc<dyn Journal>,
+    history: History,
+    log: Log,
     clock: Arc<dyn Clock>,
-    owner: String,
+    entropy: Arc<dyn Entropy>,
     deadline: Deadline,
     lease_lost: AtomicBool,
     progressed: AtomicBool,
-    writes: Mutex<JoinSet<Result<(), Stop>>>,
-    flushed: tokio::sync::Mutex<Result<(), Stop>>,
-    write_slots: Arc<Semaphore>,
+    awaits_callback: AtomicBool,
     usage: Mutex<Usage>,
 }
-
-// Enough to hide a store's latency behind parallel branches; few enough to bound memory and throttling.
-const CONCURRENT_WRITES: usize = 16;
-// A result this large is written before the next step runs, so that results waiting to be written stay
-// below CONCURRENT_WRITES times this.
-const LARGE_RESULT_BYTES: usize = 256 * 1024;
 
 impl Attempt {
     pub(super) fn new(
         run: Run,
         definition: Arc<Definition>,
-        steps: Vec<StepRecord>,
+        history: History,
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
-        owner: String,
+        entropy: Arc<dyn Entropy>,
         deadline: Deadline,
     ) -> Arc<Self> {
+        let log = Log::new(journal, Arc::clone(&clock), run.id, history.next_segment());
         Arc::new(Self {
             run,
             definition,
-            journaled: steps.into_iter().map(|step| (step.position.clone(), step)).collect(),
-            journal,
+            history,
+            log,
             clock,
-            owner,
+            entropy,
             deadline,
             lease_lost: AtomicBool::new(false),
-            writes: Mutex::default(),
-            flushed: tokio::sync::Mutex::new(Ok(())),
             progressed: AtomicBool::new(false),
-            write_slots: Arc::new(Semaphore::new(CONCURRENT_WRITES)),
+            awaits_callback: AtomicBool::new(false),
             usage: Mutex::default(),
         })
+    }
+
+    pub(super) const fn log(&self) -> &Log {
+        &self.log
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -155,34 +198,9 @@ impl Attempt {
         self.progressed.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything that was written in the background is durable. Branches that flush at once wait
-    /// for each other; a write that failed fails every flush after it.
-    pub(super) async fn flush(&self) -> Result<(), Stop> {
-        let mut flushed = self.flushed.lock().await;
-        let mut writes = std::mem::take(&mut *self.writes.lock().unwrap_or_else(PoisonError::into_inner));
-        while let Some(written) = writes.join_next().await {
-            let written = written.unwrap_or_else(|error| {
-                Err(Failure::new(Kind::Unknown, format!("a write of the journal broke off: {error}")).into())
-            });
-            if flushed.is_ok() {
-                *flushed = written;
-            }
-        }
-        flushed.clone()
-    }
-
-    fn record_in_background(&self, step: StepRecord) {
-        self.progressed.store(true, Ordering::Relaxed);
-        let (journal, slots, id) = (Arc::clone(&self.journal), Arc::clone(&self.write_slots), self.run.id);
-        let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
-        writes.spawn(async move {
-            let _slot = slots.acquire_owned().await;
-            match journal.record(id, &step).await? {
-                Recorded::Written => Ok(()),
-                Recorded::Existing(theirs) if theirs.output == step.output && theirs.name == step.name => Ok(()),
-                Recorded::Existing(_) => Err(Stop::Superseded),
-            }
-        });
+    /// Whether the workflow waits for somebody who may have answered meanwhile.
+    pub(super) fn awaits_callback(&self) -> bool {
+        self.awaits_callback.load(Ordering::Relaxed)
     }
 
     fn add_usage(&self, usage: Usage) {
@@ -196,11 +214,23 @@ impl Attempt {
     fn milliseconds_since(&self, start: Timestamp) -> u64 {
         u64::try_from(self.clock.now().duration_since(start).as_millis()).unwrap_or(0)
     }
+
+    async fn record(&self, step: StepRecord, weight: Weight) -> Result<(), Stop> {
+        self.progressed.store(true, Ordering::Relaxed);
+        self.log.record(step, weight, weight == Weight::Outcome).await?;
+        // A step without a wait of its own would keep the writes, the lease and its neighbours waiting.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
 }
 
 impl Context {
     pub(super) fn root(attempt: Arc<Attempt>) -> Self {
-        Self { attempt, prefix: String::new(), next: AtomicU32::new(0) }
+        Self::at(attempt, String::new())
+    }
+
+    fn at(attempt: Arc<Attempt>, prefix: String) -> Self {
+        Self { attempt, prefix, next: 0, names: HashSet::new() }
     }
 
     /// The run's id.
@@ -214,8 +244,8 @@ impl Context {
     }
 
     /// The definition version that the run is pinned to.
-    pub fn definition(&self) -> &Definition {
-        &self.attempt.definition
+    pub fn definition(&self) -> Arc<Definition> {
+        Arc::clone(&self.attempt.definition)
     }
 
     /// The run's input.
@@ -238,9 +268,10 @@ impl Context {
     /// result is durable, so it must have no outside effect; [`effect`](Self::effect) is for those.
     ///
     /// # Errors
-    /// This returns an error when the work fails, the journal holds another step at this position, the lease
-    /// is lost, or the time is up (the work is then broken off and done again by the next invocation).
-    pub async fn step<T, F>(&self, name: &str, work: impl FnOnce() -> F) -> Result<T, Stop>
+    /// This returns an error when the work fails, another step of this context has the name, the journal holds
+    /// something else at this position, the lease is lost, the run is cancelled, or the time is up (the work is then
+    /// broken off and done again by the next invocation).
+    pub async fn step<T, F>(&mut self, name: &str, work: impl FnOnce() -> F) -> Result<T, Stop>
     where
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failure>>,
@@ -252,16 +283,16 @@ impl Context {
     ///
     /// # Errors
     /// As [`step`](Self::step).
-    pub async fn ask<T, F>(&self, name: &str, work: impl FnOnce() -> F) -> Result<T, Stop>
+    pub async fn ask<T, F>(&mut self, name: &str, work: impl FnOnce() -> F) -> Result<T, Stop>
     where
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<Answer<T>, Failure>>,
     {
-        let position = self.next_position();
-        if let Some(record) = self.journaled(&position, name)? {
+        let place = self.next_place(name, StepKind::Step)?;
+        if let Some(record) = self.journaled(&place)? {
             return match record.state {
-                StepState::Done => self.replay(record),
-                StepState::Intended | StepState::Released => Err(mismatch(record, name, "a step")),
+                StepState::Done => self.replay(&record),
+                StepState::Intended | StepState::Released | StepState::Waiting => Err(place.mismatch(&record)),
             };
         }
         self.ready()?;
@@ -269,11 +300,12 @@ impl Context {
         let answer = tokio::select! {
             biased;
             answer = work() => answer.map_err(|failure| failure.in_step(name))?,
+            stop = self.attempt.log.failed() => return Err(stop),
             () = self.attempt.clock.sleep(self.attempt.time_left()) => return Err(Stop::HandOver),
         };
-        let record = self.done(position, name, started_at, &answer.value, answer.usage)?;
+        let record = self.done(place, started_at, &answer.value, answer.usage)?;
         self.attempt.add_usage(answer.usage);
-        self.write(record).await?;
+        self.attempt.record(record, Weight::Ordinary).await?;
         Ok(answer.value)
     }
 
@@ -284,7 +316,7 @@ impl Context {
     /// # Errors
     /// As [`step`](Self::step), and [`Stop::OutcomeUnknown`] when an at-most-once effect may have happened.
     pub async fn effect<T, F>(
-        &self,
+        &mut self,
         name: &str,
         semantics: Semantics,
         work: impl FnOnce(EffectKey) -> F,
@@ -293,70 +325,174 @@ impl Context {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failure>>,
     {
-        let position = self.next_position();
-        let earlier = self.journaled(&position, name)?;
-        match earlier.map(|record| record.state) {
-            Some(StepState::Done) => return self.replay(earlier.expect("it was just looked at")),
-            // The attempt that intended it is gone: nobody knows whether it got as far as doing it.
-            Some(StepState::Intended) => return Err(Stop::OutcomeUnknown { step: name.to_owned() }),
-            Some(StepState::Released) | None => {}
+        let place = self.next_place(name, StepKind::Effect)?;
+        if let Some(record) = self.journaled(&place)? {
+            match record.state {
+                StepState::Done => return self.replay(&record),
+                // It was not there when this attempt began, so its writer is at work right now.
+                StepState::Intended if self.attempt.log.from_others(&place.position).is_some() => {
+                    return Err(Stop::StandBack);
+                }
+                // The attempt that intended it is gone: nobody knows whether it got as far as doing it.
+                StepState::Intended => return Err(Stop::OutcomeUnknown { step: name.to_owned() }),
+                StepState::Released => {}
+                StepState::Waiting => return Err(place.mismatch(&record)),
+            }
         }
         self.ready()?;
-        self.attempt.flush().await?;
-        // What is begun here must also be settled here, or nobody knows whether it happened.
-        if self.attempt.clock.now() >= self.attempt.deadline.effects {
-            return Err(Stop::HandOver);
+        let key = self.key(&place);
+        match semantics {
+            Semantics::AtLeastOnce => self.repeatable(place, work(key)).await,
+            Semantics::AtMostOnce => self.once(place, || work(key)).await,
         }
-        let key = EffectKey { text: format!("{}/{position}/{name}", self.id()), position: position.clone() };
-        let started_at = self.attempt.clock.now();
-        if semantics == Semantics::AtLeastOnce {
-            // No intent: it would not make the effect happen less often, its key does that.
-            let value = work(key).await.map_err(|failure| failure.in_step(name))?;
-            let record = self.done(position, name, started_at, &value, Usage::default())?;
-            self.write(record).await?;
-            return Ok(value);
-        }
+    }
 
-        let intent = self.entry(position.clone(), name, StepState::Intended, started_at, Value::Null, Usage::default());
-        match self.attempt.journal.intend(self.id(), &intent).await? {
-            Intended::Ours => {}
-            Intended::Existing(record) if record.name != name => return Err(mismatch(&record, name, "an effect")),
-            Intended::Existing(record) if record.state == StepState::Done => return self.replay(&record),
-            // It was not there when this attempt began, so its writer is at work right now.
-            Intended::Existing(_) => return Err(Stop::StandBack),
+    /// No intent: it would not make the effect happen less often, its key does that.
+    async fn repeatable<T: Serialize>(
+        &self,
+        place: Place,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Stop> {
+        self.attempt.log.flush().await?;
+        self.time_for_an_effect()?;
+        let started_at = self.attempt.clock.now();
+        let value = work.await.map_err(|failure| failure.in_step(&place.name))?;
+        let record = self.done(place, started_at, &value, Usage::default())?;
+        self.attempt.record(record, Weight::Happened).await?;
+        Ok(value)
+    }
+
+    async fn once<T: Serialize, F>(&self, place: Place, work: impl FnOnce() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.time_for_an_effect()?;
+        let started_at = self.attempt.clock.now();
+        let entry = |state| self.entry(place.clone(), state, started_at, Value::Null, Usage::default());
+        // The intent is appended with what was waiting, all or nothing: once it stands, so does all before it.
+        self.attempt.record(entry(StepState::Intended), Weight::Ordinary).await?;
+        self.attempt.log.flush().await?;
+        // What is begun here must also be settled here, or nobody knows whether it happened.
+        if let Err(stop) = self.time_for_an_effect() {
+            self.attempt.record(entry(StepState::Released), Weight::Outcome).await?;
+            return Err(stop);
         }
-        match work(key).await {
+        match work().await {
             Ok(value) => {
-                let record = self.done(position, name, started_at, &value, Usage::default())?;
-                self.attempt.journal.settle(self.id(), &record).await?;
+                let record = self.done(place, started_at, &value, Usage::default())?;
+                // It goes out at once; whatever comes next waits for it or ends the run with it.
+                self.attempt.record(record, Weight::Outcome).await?;
                 Ok(value)
             }
-            Err(failure) if failure.maybe_applied => Err(Stop::OutcomeUnknown { step: name.to_owned() }),
+            Err(failure) if failure.maybe_applied => Err(Stop::OutcomeUnknown { step: place.name }),
             Err(failure) => {
-                let released =
-                    self.entry(position, name, StepState::Released, started_at, Value::Null, Usage::default());
-                self.attempt.journal.settle(self.id(), &released).await?;
-                Err(failure.in_step(name).into())
+                let name = place.name.clone();
+                self.attempt.record(entry(StepState::Released), Weight::Outcome).await?;
+                Err(failure.in_step(&name).into())
             }
         }
     }
 
+    /// Waits without holding compute: the run is put aside and comes back when the time is over, to the second.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), [`Stop::Wait`] until the time is over, and an error of kind `Validation` when it is
+    /// longer than [`LONGEST_WAIT`].
+    pub async fn sleep(&mut self, name: &str, duration: Duration) -> Result<(), Stop> {
+        let place = self.next_place(name, StepKind::Wait)?;
+        let wait = match self.journaled(&place)? {
+            Some(record) if record.state == StepState::Done => return Ok(()),
+            Some(record) if record.state == StepState::Waiting => place.wait(&record)?,
+            Some(record) => return Err(place.mismatch(&record)),
+            None => {
+                self.ready()?;
+                let wait = Wait { until: self.after(&place, duration)?, token: None, asks: Value::Null, reply: None };
+                self.note(&place, StepState::Waiting, &wait).await?;
+                wait
+            }
+        };
+        if self.attempt.clock.now() < wait.until {
+            return Err(Stop::Wait { until: wait.until });
+        }
+        self.note(&place, StepState::Done, &wait).await
+    }
+
+    /// Opens a callback: from here on, whoever has its token can answer, once, until the deadline.
+    ///
+    /// `asks` is what the answerer is shown. Tell the token to whom it concerns (by an
+    /// [`effect`](Self::effect)), then [`wait_for_callback`](Self::wait_for_callback).
+    ///
+    /// # Errors
+    /// As [`sleep`](Self::sleep); it does not wait.
+    pub async fn callback(
+        &mut self,
+        name: &str,
+        within: Duration,
+        asks: &(impl Serialize + Sync),
+    ) -> Result<Callback, Stop> {
+        let place = self.next_place(name, StepKind::Wait)?;
+        let wait = match self.journaled(&place)? {
+            Some(record) if matches!(record.state, StepState::Waiting | StepState::Done) => place.wait(&record)?,
+            Some(record) => return Err(place.mismatch(&record)),
+            None => {
+                self.ready()?;
+                let asks = serde_json::to_value(asks)
+                    .map_err(|error| Failure::validation(format!("what `{name}` asks is not JSON: {error}")))?;
+                let token = format!("{:032x}", self.attempt.entropy.random());
+                let until = self.after(&place, within)?;
+                let wait = Wait { until, token: Some(token), asks, reply: None };
+                self.note(&place, StepState::Waiting, &wait).await?;
+                wait
+            }
+        };
+        Ok(Callback { name: place.name, position: place.position, wait })
+    }
+
+    /// Waits for the answer to a callback without holding compute; `None` when the deadline passed without one.
+    /// However often it is asked for, the answer is the same.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and [`Stop::Wait`] until there is an answer or the deadline passes.
+    pub async fn wait_for_callback(&mut self, callback: &Callback) -> Result<Option<Reply>, Stop> {
+        let place = Place { position: callback.position.clone(), name: callback.name.clone(), kind: StepKind::Wait };
+        // The answer may have been met since the callback was opened.
+        let mut wait = match self.attempt.log.from_others(&place.position) {
+            Some(record) => place.wait(&record)?,
+            None => callback.wait.clone(),
+        };
+        if let Some(reply) = wait.reply {
+            return Ok(reply.in_time());
+        }
+        self.ready()?;
+        let now = self.attempt.clock.now();
+        if now < wait.until {
+            self.attempt.awaits_callback.store(true, Ordering::Relaxed);
+            return Err(Stop::Wait { until: wait.until });
+        }
+        // Journaled like an answer: should one come at this very moment, the first of the two stands.
+        wait.reply = Some(Reply { decision: Decision::Expired, data: Value::Null, by: String::new(), at: now });
+        let place = Place { position: callback.position.clone(), name: callback.name.clone(), kind: StepKind::Wait };
+        self.note(&place, StepState::Done, &wait).await?;
+        Ok(None)
+    }
+
     /// A place in the order for work in parallel: each branch has a context, and an order, of its own.
-    pub fn branches(&self) -> Branches {
+    pub fn branches(&mut self) -> Branches {
         Branches { attempt: Arc::clone(&self.attempt), prefix: self.next_position() }
     }
 
     /// Does the same for each item, at most `limit` at a time; the results keep the items' order.
     ///
-    /// When one stops, no other is begun; those under way end first, so that no effect is broken off.
+    /// When one fails, no other is begun; those under way end first, so that no effect is broken off. While one
+    /// waits, the others go on.
     ///
     /// # Errors
-    /// This returns the first error of a branch.
+    /// This returns, of the errors of the branches, the one that matters most.
     pub async fn map<I, T, F>(
-        &self,
+        &mut self,
         items: impl IntoIterator<Item = I>,
         limit: usize,
-        work: impl Fn(Context, I) -> F,
+        work: impl Fn(Self, I) -> F,
     ) -> Result<Vec<T>, Stop>
     where
         F: Future<Output = Result<T, Stop>>,
@@ -365,52 +501,88 @@ impl Context {
         let mut waiting = items.into_iter().enumerate();
         let mut under_way = FuturesUnordered::new();
         let mut results: Vec<(usize, T)> = Vec::new();
-        let mut first_stop = None;
+        let mut stops = Stops::default();
         loop {
-            while first_stop.is_none() && under_way.len() < limit.max(1) {
+            while stops.let_others_begin() && under_way.len() < limit.max(1) {
                 let Some((index, item)) = waiting.next() else { break };
                 let branch = work(branches.branch(index), item);
                 under_way.push(async move { (index, branch.await) });
             }
             match under_way.next().await {
                 Some((index, Ok(value))) => results.push((index, value)),
-                Some((_, Err(stop))) => {
-                    first_stop.get_or_insert(stop);
-                }
+                Some((_, Err(stop))) => stops.add(stop),
                 None => break,
             }
         }
-        if let Some(stop) = first_stop {
-            return Err(stop);
-        }
         results.sort_by_key(|(index, _)| *index);
-        Ok(results.into_iter().map(|(_, value)| value).collect())
+        stops.or(results.into_iter().map(|(_, value)| value).collect())
     }
 
-    fn next_position(&self) -> String {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Does two things side by side. Both end, or stop, before this returns.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub async fn join<A, B, FA, FB>(
+        &mut self,
+        first: impl FnOnce(Self) -> FA,
+        second: impl FnOnce(Self) -> FB,
+    ) -> Result<(A, B), Stop>
+    where
+        FA: Future<Output = Result<A, Stop>>,
+        FB: Future<Output = Result<B, Stop>>,
+    {
+        let branches = self.branches();
+        match futures::join!(first(branches.branch(0)), second(branches.branch(1))) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Err(stop), Ok(_)) | (Ok(_), Err(stop)) => Err(stop),
+            (Err(first), Err(second)) => {
+                let mut stops = Stops::default();
+                stops.add(first);
+                stops.add(second);
+                Err(stops.or(()).expect_err("it was given two"))
+            }
+        }
+    }
+
+    fn next_position(&mut self) -> String {
+        let number = self.next;
+        self.next += 1;
         if self.prefix.is_empty() { format!("{number:05}") } else { format!("{}.{number:05}", self.prefix) }
     }
 
-    fn journaled(&self, position: &str, name: &str) -> Result<Option<&StepRecord>, Stop> {
-        match self.attempt.journaled.get(position) {
-            Some(record) if record.name != name => Err(mismatch(record, name, "a step")),
+    fn next_place(&mut self, name: &str, kind: StepKind) -> Result<Place, Stop> {
+        if !self.names.insert(name.to_owned()) {
+            let message = format!("the code has two steps named `{name}` in one order: nobody could tell them apart");
+            return Err(Failure::validation(message).into());
+        }
+        Ok(Place { position: self.next_position(), name: name.to_owned(), kind })
+    }
+
+    fn key(&self, place: &Place) -> EffectKey {
+        let run = &self.attempt.run;
+        let keys_of = run.lineage.as_ref().map_or(run.id, |lineage| lineage.keys_of);
+        let text = format!("{keys_of}/{}/{}", place.position, place.name);
+        EffectKey { text, run: keys_of, position: place.position.clone() }
+    }
+
+    /// What the journal has at a place, as far as this attempt knows it.
+    fn journaled(&self, place: &Place) -> Result<Option<StepRecord>, Stop> {
+        let met = self.attempt.log.from_others(&place.position);
+        match met.or_else(|| self.attempt.history.at(&place.position).cloned()) {
+            Some(record) if record.name != place.name || record.kind != place.kind => Err(place.mismatch(&record)),
             found => Ok(found),
         }
     }
 
     fn replay<T: DeserializeOwned>(&self, record: &StepRecord) -> Result<T, Stop> {
         self.attempt.add_usage(record.usage);
-        serde_path_to_error::deserialize(&record.output).map_err(|error| {
-            Failure::new(
-                Kind::JournalMismatch,
-                format!("the journaled result of `{}`, at `{}`: {}", record.name, error.path(), error.inner()),
-            )
-            .into()
-        })
+        read(record)
     }
 
     fn ready(&self) -> Result<(), Stop> {
+        if let Some(stop) = self.attempt.log.failure() {
+            return Err(stop);
+        }
         if self.attempt.lease_lost.load(Ordering::Relaxed) {
             return Err(Stop::StandBack);
         }
@@ -420,49 +592,93 @@ impl Context {
         Ok(())
     }
 
-    async fn write(&self, record: StepRecord) -> Result<(), Stop> {
-        let large = is_large(&record.output, &mut { LARGE_RESULT_BYTES });
-        self.attempt.record_in_background(record);
-        if large {
-            return self.attempt.flush().await;
+    fn time_for_an_effect(&self) -> Result<(), Stop> {
+        if self.attempt.clock.now() >= self.attempt.deadline.effects { Err(Stop::HandOver) } else { Ok(()) }
+    }
+
+    fn after(&self, place: &Place, duration: Duration) -> Result<Timestamp, Stop> {
+        if duration > LONGEST_WAIT {
+            let days = LONGEST_WAIT.as_secs() / 86_400;
+            let failure = Failure::validation(format!("a run waits for {days} days at the most"));
+            return Err(failure.in_step(&place.name).into());
         }
-        // A step without a wait of its own would keep the writes, the lease and its neighbours waiting.
-        tokio::task::yield_now().await;
-        Ok(())
+        Ok(self.attempt.clock.now().saturating_add(duration).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Records how a wait stands.
+    async fn note(&self, place: &Place, state: StepState, wait: &Wait) -> Result<(), Stop> {
+        let output = serde_json::to_value(wait)
+            .map_err(|error| Failure::validation(format!("the wait `{}` is not JSON: {error}", place.name)))?;
+        let record = self.entry(place.clone(), state, self.attempt.clock.now(), output, Usage::default());
+        self.attempt.record(record, Weight::Ordinary).await
     }
 
     fn done<T: Serialize>(
         &self,
-        position: String,
-        name: &str,
+        place: Place,
         started_at: Timestamp,
         value: &T,
         usage: Usage,
     ) -> Result<StepRecord, Stop> {
         let output = serde_json::to_value(value)
-            .map_err(|error| Failure::validation(format!("the result of `{name}` is not JSON: {error}")))?;
-        Ok(self.entry(position, name, StepState::Done, started_at, output, usage))
+            .map_err(|error| Failure::validation(format!("the result of `{}` is not JSON: {error}", place.name)))?;
+        Ok(self.entry(place, StepState::Done, started_at, output, usage))
     }
 
-    fn entry(
-        &self,
-        position: String,
-        name: &str,
-        state: StepState,
-        started_at: Timestamp,
-        output: Value,
-        usage: Usage,
-    ) -> StepRecord {
+    fn entry(&self, place: Place, state: StepState, started_at: Timestamp, output: Value, usage: Usage) -> StepRecord {
         StepRecord {
-            position,
-            name: name.to_owned(),
+            position: place.position,
+            name: place.name,
+            kind: place.kind,
             state,
             output,
-            owner: self.attempt.owner.clone(),
+            owner: self.attempt.run.lease.as_ref().map(|lease| lease.owner.clone()).unwrap_or_default(),
             started_at,
             duration_ms: self.attempt.milliseconds_since(started_at),
             usage,
         }
+    }
+}
+
+/// What a journaled entry holds, as the type that the code expects.
+fn read<T: DeserializeOwned>(record: &StepRecord) -> Result<T, Stop> {
+    serde_path_to_error::deserialize(&record.output).map_err(|error| {
+        Failure::new(
+            Kind::JournalMismatch,
+            format!("the journaled result of `{}`, at `{}`: {}", record.name, error.path(), error.inner()),
+        )
+        .into()
+    })
+}
+
+/// A place in the order of the code.
+#[derive(Clone)]
+struct Place {
+    position: String,
+    name: String,
+    kind: StepKind,
+}
+
+impl Place {
+    fn wait(&self, record: &StepRecord) -> Result<Wait, Stop> {
+        read(record)
+    }
+
+    fn mismatch(&self, record: &StepRecord) -> Stop {
+        let kind = |kind: StepKind| match kind {
+            StepKind::Step => "the step",
+            StepKind::Effect => "the effect",
+            StepKind::Wait => "the wait",
+        };
+        let message = format!(
+            "at position {} the journal has {} `{}` and the code has {} `{}`: the run was begun by other code",
+            record.position,
+            kind(record.kind),
+            record.name,
+            kind(self.kind),
+            self.name
+        );
+        Failure::new(Kind::JournalMismatch, message).into()
     }
 }
 
@@ -475,37 +691,6 @@ pub struct Branches {
 impl Branches {
     /// The context of one branch; the same index must always stand for the same work.
     pub fn branch(&self, index: usize) -> Context {
-        Context {
-            attempt: Arc::clone(&self.attempt),
-            prefix: format!("{}.{index:05}", self.prefix),
-            next: AtomicU32::new(0),
-        }
+        Context::at(Arc::clone(&self.attempt), format!("{}.{index:05}", self.prefix))
     }
-}
-
-/// Whether a value's texts exceed what is left of an allowance. Texts are what makes results large.
-fn is_large(value: &Value, left: &mut usize) -> bool {
-    match value {
-        Value::String(text) => match left.checked_sub(text.len()) {
-            Some(rest) => {
-                *left = rest;
-                false
-            }
-            None => true,
-        },
-        Value::Array(items) => items.iter().any(|item| is_large(item, left)),
-        Value::Object(fields) => fields.values().any(|field| is_large(field, left)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-fn mismatch(record: &StepRecord, name: &str, what: &str) -> Stop {
-    Failure::new(
-        Kind::JournalMismatch,
-        format!(
-            "at position {} the journal has `{}` and the code has {what} named `{name}`: the run was begun by other code",
-            record.position, record.name
-        ),
-    )
-    .into()
 }

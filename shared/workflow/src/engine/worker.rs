@@ -19,9 +19,9 @@ use crate::{
         configuration::Configuration,
         definition::Definition,
         input::Input,
-        run::{Lease, Origin, StepRecord, StepState, Usage},
+        run::{Entry, History, Lease, Origin, StepKind, StepRecord, StepState, Usage},
     },
-    ports::{Clock, Closing, Created, Entropy, Journal, Opened},
+    ports::{Clock, Closing, Created, Entropy, Journal, Opened, Renewed},
 };
 
 /// A workflow: plain async code against a [`Context`].
@@ -31,7 +31,7 @@ pub trait Workflow: Send + Sync {
     fn workflow(&self) -> WorkflowType;
 
     /// Works on one run to its end.
-    async fn execute(&self, run: &Context) -> Result<Value, Stop>;
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop>;
 }
 
 /// The definition versions that this process knows.
@@ -85,6 +85,7 @@ pub struct Worker {
     definitions: Definitions,
     workflows: HashMap<WorkflowType, Arc<dyn Workflow>>,
     lease: Duration,
+    sends_letters: bool,
 }
 
 /// What came of [`Worker::begin`].
@@ -106,7 +107,7 @@ pub enum Outcome {
         /// Whether this attempt ended it, or it had ended before.
         just_now: bool,
     },
-    /// It waits, or needs attention.
+    /// It waits, or needs attention. One that waits for a time has it in `due_at`: bring it back then.
     Resting(Box<Run>),
     /// The attempt failed and another may succeed: bring the run back after this wait.
     Retry {
@@ -125,10 +126,14 @@ pub enum Outcome {
 }
 
 /// What came of letting a workflow run.
+#[derive(Default)]
 struct Round {
-    result: Result<Value, Stop>,
+    last_entries: Vec<StepRecord>,
     usage: Option<Usage>,
     progressed: bool,
+    met_others: bool,
+    /// From which segment on the answer to a callback may stand that this attempt did not see.
+    awaits_callback_from: Option<u32>,
 }
 
 fn owner_of(run: &Run) -> Option<String> {
@@ -150,7 +155,14 @@ impl Worker {
         lease: Duration,
     ) -> Self {
         let workflows = workflows.into_iter().map(|workflow| (workflow.workflow(), workflow)).collect();
-        Self { ports, configuration, definitions, workflows, lease }
+        Self { ports, configuration, definitions, workflows, lease, sends_letters: false }
+    }
+
+    /// The same worker, for who sends a dead letter about each run that fails: the failure says that one is owed.
+    #[must_use]
+    pub fn that_sends_letters(mut self) -> Self {
+        self.sends_letters = true;
+        self
     }
 
     /// The settings of the workflows.
@@ -161,6 +173,14 @@ impl Worker {
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
         self.lease
+    }
+
+    /// The version of a workflow's definition that a run begun now is pinned to.
+    ///
+    /// # Errors
+    /// This returns an error when this process knows no definition of the workflow.
+    pub fn current_version(&self, workflow: WorkflowType) -> Result<u32, Failure> {
+        self.definitions.current_version(workflow)
     }
 
     /// Creates a run that waits in its queue, unless it exists.
@@ -186,7 +206,7 @@ impl Worker {
     /// This returns an error when the journal cannot be read or written; the run then goes on later.
     pub async fn work_on(&self, begun: Begun, deadline: Deadline) -> Result<Outcome, Failure> {
         match begun {
-            Begun::New(run) => self.work(*run, Vec::new(), deadline).await,
+            Begun::New(run) => self.work(*run, History::default(), deadline).await,
             Begun::Existing(run) if run.status.is_final() => Ok(Outcome::Ended { run, just_now: false }),
             Begun::Existing(run) => self.resume(run.id, deadline).await,
         }
@@ -215,15 +235,26 @@ impl Worker {
     /// or written; the run then goes on later.
     pub async fn resume(&self, id: RunId, deadline: Deadline) -> Result<Outcome, Failure> {
         let now = self.ports.clock.now();
-        match self.ports.journal.open(id, &self.new_lease(), now).await? {
+        let mut opened = self.ports.journal.open(id, &self.new_lease(), now).await?;
+        if let Opened::Resting(run) = &opened
+            && !run.status.is_final()
+            && self.has_news(run).await?
+        {
+            let closing = Closing::new(run.workflow, [run.status], Status::Queued);
+            // Should another have been faster, the second look tells how it stands.
+            self.ports.journal.close(id, &closing, now).await?;
+            opened = self.ports.journal.open(id, &self.new_lease(), now).await?;
+        }
+        match opened {
             Opened::Leased(run) if !self.workflows.contains_key(&run.workflow) => {
-                let closing = Closing { owner: owner_of(&run), ..Closing::new([Status::Running], Status::Queued) };
+                let closing =
+                    Closing { owner: owner_of(&run), ..Closing::new(run.workflow, [Status::Running], Status::Queued) };
                 self.ports.journal.close(id, &closing, now).await?;
                 Err(Failure::validation(format!("the run is one of `{}`, which is not worked on here", run.workflow)))
             }
             Opened::Leased(run) => {
-                let steps = self.ports.journal.steps(id).await?;
-                self.work(*run, steps, deadline).await
+                let history = self.history(id).await?;
+                self.work(*run, history, deadline).await
             }
             Opened::Busy { until } => {
                 Ok(Outcome::Busy { after: Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO) })
@@ -231,6 +262,21 @@ impl Worker {
             Opened::Resting(run) if run.status.is_final() => Ok(Outcome::Ended { run, just_now: false }),
             Opened::Resting(run) => Ok(Outcome::Resting(run)),
         }
+    }
+
+    /// Whether somebody said what a run rests for: the message that tells of it changes no run, so that one which was
+    /// told and not delivered leaves the run where people see it.
+    async fn has_news(&self, run: &Run) -> Result<bool, Failure> {
+        let segments = self.ports.journal.read(run.id, 0).await?;
+        // An attempt that has seen an answer wrote something after it, unless it came no further.
+        let mut last = segments.iter().flat_map(|segment| &segment.entries).rev().take_while(is_told);
+        let is_answered = last.any(is_answer);
+        let history = History::of(segments);
+        Ok(history.is_cancelled()
+            || match run.status {
+                Status::Attention => !has_unsettled(&history),
+                _ => is_answered,
+            })
     }
 
     async fn create(&self, input: &Input, id: RunId, origin: Origin, lease: Option<Lease>) -> Result<Begun, Failure> {
@@ -242,6 +288,7 @@ impl Worker {
             definition_version: self.definitions.current_version(input.workflow())?,
             status: if lease.is_some() { Status::Running } else { Status::Queued },
             origin,
+            lineage: None,
             input: input.to_value(),
             result: None,
             error: None,
@@ -249,6 +296,7 @@ impl Worker {
             usage: Usage::default(),
             lease,
             due_at: None,
+            owes_letter: false,
             created_at: now,
             updated_at: now,
             finished_at: None,
@@ -260,14 +308,20 @@ impl Worker {
     }
 
     fn new_lease(&self) -> Lease {
-        Lease { owner: format!("{:032x}", self.ports.entropy.random()), until: self.lease_end() }
+        // Half of it suffices to tell a few workers apart, and every entry of a journal carries it.
+        let owner = format!("{:016x}", self.ports.entropy.random() as u64);
+        Lease { owner, until: self.lease_end() }
     }
 
     fn lease_end(&self) -> Timestamp {
         self.ports.clock.now().saturating_add(self.lease).unwrap_or(Timestamp::MAX)
     }
 
-    async fn work(&self, run: Run, mut steps: Vec<StepRecord>, deadline: Deadline) -> Result<Outcome, Failure> {
+    async fn history(&self, id: RunId) -> Result<History, Failure> {
+        Ok(History::of(self.ports.journal.read(id, 0).await?))
+    }
+
+    async fn work(&self, run: Run, mut history: History, deadline: Deadline) -> Result<Outcome, Failure> {
         let span = tracing::info_span!("attempt", run.id = %run.id, run.type = %run.workflow);
         async {
             // A call of the API may be short; what does not fit into the better part of the workflow's own time
@@ -275,26 +329,29 @@ impl Worker {
             let given = Duration::try_from(deadline.work.duration_since(self.ports.clock.now())).unwrap_or_default();
             let is_whole = given >= self.configuration.of(run.workflow).timeout() / 2;
             for _ in 0..MAX_ROUNDS {
-                let mut round = self.round(&run, std::mem::take(&mut steps), deadline).await;
-                if round.result == Err(Stop::Superseded) {
-                    steps = self.ports.journal.steps(run.id).await?;
+                if history.is_cancelled() {
+                    return self.conclude(run, Err(Stop::Cancelled), Round::default()).await;
+                }
+                let (mut result, round) = self.round(&run, std::mem::take(&mut history), deadline).await;
+                if result == Err(Stop::Superseded) {
+                    history = self.history(run.id).await?;
                     continue;
                 }
-                if round.result == Err(Stop::HandOver) && is_whole && !round.progressed {
+                if result == Err(Stop::HandOver) && is_whole && !round.progressed {
                     let failure = Failure::new(Kind::Timeout, "a step does not fit into one invocation");
-                    round.result = Err(failure.into());
+                    result = Err(failure.into());
                 }
-                return self.conclude(run, round).await;
+                return self.conclude(run, result, round).await;
             }
             let failure = Failure::new(Kind::JournalMismatch, "the run's results change each time they are computed");
-            self.conclude(run, Round { result: Err(failure.into()), usage: None, progressed: false }).await
+            self.conclude(run, Err(failure.into()), Round::default()).await
         }
         .instrument(span)
         .await
     }
 
     /// Lets the workflow run until it ends or stops, and everything it recorded be durable.
-    async fn round(&self, run: &Run, steps: Vec<StepRecord>, deadline: Deadline) -> Round {
+    async fn round(&self, run: &Run, history: History, deadline: Deadline) -> (Result<Value, Stop>, Round) {
         let (Some(workflow), Ok(definition)) =
             (self.workflows.get(&run.workflow), self.definitions.version(run.workflow, run.definition_version))
         else {
@@ -303,62 +360,85 @@ impl Worker {
                 Kind::Unknown,
                 format!("version {} of `{}` is not part of this deployment", run.definition_version, run.workflow),
             );
-            return Round { result: Err(failure.into()), usage: None, progressed: false };
+            return (Err(failure.into()), Round::default());
         };
-        let owner = run.lease.as_ref().map(|lease| lease.owner.clone()).unwrap_or_default();
         let attempt = Attempt::new(
             run.clone(),
             definition,
-            steps,
+            history,
             Arc::clone(&self.ports.journal),
             Arc::clone(&self.ports.clock),
-            owner.clone(),
+            Arc::clone(&self.ports.entropy),
             deadline,
         );
-        let context = Context::root(Arc::clone(&attempt));
-        let story = AssertUnwindSafe(workflow.execute(&context)).catch_unwind();
-        let result = tokio::select! {
+        let mut context = Context::root(Arc::clone(&attempt));
+        let story = async {
+            let result = AssertUnwindSafe(workflow.execute(&mut context)).catch_unwind().await;
+            let result =
+                result.unwrap_or_else(|_| Err(Failure::new(Kind::Unknown, "the workflow's code panicked").into()));
+            // What was recorded counts even when the attempt stopped: the next one need not do it again.
+            match result {
+                Ok(value) => attempt.log().finish().await.map(|last_entries| (value, last_entries)),
+                Err(stop) => {
+                    // A store that fails is no news beside a failure of the workflow itself.
+                    match (stop, attempt.log().flush().await) {
+                        (stop @ Stop::Failed(_), Err(Stop::Failed(_))) => Err(stop),
+                        (_, Err(stop)) | (stop, Ok(())) => Err(stop),
+                    }
+                }
+            }
+        };
+        let owner = owner_of(run).unwrap_or_default();
+        let ended = tokio::select! {
             biased;
-            result = story => result.unwrap_or_else(|_| {
-                Err(Failure::new(Kind::Unknown, "the workflow's code panicked").into())
-            }),
+            ended = story => ended,
+            never = attempt.log().write() => match never {},
             never = self.keep_lease(run.id, &owner, &attempt) => match never {},
         };
-        // What was recorded counts even when the attempt stopped: the next one need not do it again.
-        let flushed = attempt.flush().await;
-        let result = match (result, flushed) {
-            (Ok(_), Err(stop)) | (_, Err(stop @ Stop::Superseded)) => Err(stop),
-            (result, _) => result,
+        let mut round = Round {
+            usage: Some(attempt.usage()),
+            progressed: attempt.has_progressed(),
+            met_others: attempt.log().has_met_others(),
+            awaits_callback_from: attempt.awaits_callback().then(|| attempt.log().unseen_from()),
+            last_entries: Vec::new(),
         };
-        Round { result, usage: Some(attempt.usage()), progressed: attempt.has_progressed() }
+        let result = ended.map(|(value, last_entries)| {
+            round.last_entries = last_entries;
+            value
+        });
+        (result, round)
     }
 
-    /// Renews the lease as long as the attempt lasts; once it is lost, the attempt stops at its next step.
+    /// Renews the lease as long as the attempt lasts; once it is lost, the attempt stops at its next step, and once
+    /// the run has ended, at once.
     async fn keep_lease(&self, id: RunId, owner: &str, attempt: &Attempt) -> std::convert::Infallible {
         loop {
             self.ports.clock.sleep(self.lease / 3).await;
             let lease = Lease { owner: owner.to_owned(), until: self.lease_end() };
             match self.ports.journal.renew(id, &lease, self.ports.clock.now()).await {
-                Ok(true) => {}
-                Ok(false) => attempt.lose_lease(),
+                Ok(Renewed::Held) => {}
+                Ok(Renewed::Lost { status: Some(Status::Cancelled) }) => attempt.log().fail(Stop::Cancelled),
+                Ok(Renewed::Lost { .. }) => attempt.lose_lease(),
                 // The lease may still hold; if not, the next renewal finds out.
                 Err(failure) => tracing::warn!(error.kind = %failure.kind, "the lease could not be renewed"),
             }
         }
     }
 
-    async fn conclude(&self, run: Run, round: Round) -> Result<Outcome, Failure> {
-        let stop = match round.result {
+    async fn conclude(&self, run: Run, result: Result<Value, Stop>, round: Round) -> Result<Outcome, Failure> {
+        let stop = match result {
             Ok(value) => {
                 // An attempt that has settled all its effects may end the run whoever holds it by now, and even
                 // one that another, finding its intent, has put up for attention.
-                let mut closing = Closing::new([Status::Running, Status::Attention], Status::Succeeded);
+                let from = [Status::Running, Status::Queued, Status::Waiting, Status::Attention];
+                let mut closing = Closing::new(run.workflow, from, Status::Succeeded);
                 (closing.result, closing.usage) = (Some(value), round.usage);
+                closing.last_entries = round.last_entries;
                 return self.end(run, closing).await;
             }
             Err(stop) => stop,
         };
-        let mut closing = Closing::new([Status::Running], Status::Queued);
+        let mut closing = Closing::new(run.workflow, [Status::Running], Status::Queued);
         (closing.owner, closing.usage) = (owner_of(&run), round.usage);
         match stop {
             Stop::Failed(failure) => {
@@ -368,6 +448,7 @@ impl Worker {
                 let failed_attempts = run.failed_attempts + 1;
                 if !failure.kind.retryable() || failed_attempts >= settings.max_attempts {
                     closing.status = Status::Failed;
+                    closing.owes_letter = self.sends_letters;
                     return self.end(run, closing).await;
                 }
                 let after = backoff(settings, failed_attempts, &failure, self.ports.entropy.random());
@@ -375,13 +456,28 @@ impl Worker {
                 self.leave(run, closing, Outcome::Retry { after, failure }).await
             }
             Stop::HandOver => self.leave(run, closing, Outcome::HandedOver).await,
+            // The answer may stand before entries of this attempt, which came to its wait without it. In a run that
+            // rests it would look like one that was seen.
+            Stop::Wait { .. } if round.awaits_callback_from.is_some() && round.met_others => {
+                self.leave(run, closing, Outcome::HandedOver).await
+            }
+            Stop::Wait { until } => {
+                closing.status = Status::Waiting;
+                closing.due_at = Some(until);
+                let outcome = self.end(run, closing).await?;
+                self.answered_meanwhile(outcome, round.awaits_callback_from).await
+            }
             Stop::OutcomeUnknown { step } => {
                 closing.status = Status::Attention;
-                let message = format!("`{step}` was begun and nobody knows whether it happened");
-                closing.error = Some(Failure::new(Kind::Unknown, message).in_step(&step).with_unknown_outcome());
-                let id = run.id;
+                closing.error = Some(unknown_outcome(&step));
                 let outcome = self.end(run, closing).await?;
-                self.settled_meanwhile(id, outcome).await
+                self.settled_meanwhile(outcome).await
+            }
+            Stop::Cancelled => {
+                let from = [Status::Running, Status::Queued, Status::Waiting, Status::Attention];
+                let mut closing = Closing::new(run.workflow, from, Status::Cancelled);
+                (closing.error, closing.usage) = (Some(cancelled()), round.usage);
+                self.end(run, closing).await
             }
             Stop::StandBack | Stop::Superseded => Ok(Outcome::Busy { after: self.lease }),
         }
@@ -389,14 +485,27 @@ impl Worker {
 
     /// A delivery event may have settled the effect before the run was put up for attention; then no other
     /// comes, and the run goes on at once.
-    async fn settled_meanwhile(&self, id: RunId, outcome: Outcome) -> Result<Outcome, Failure> {
+    async fn settled_meanwhile(&self, outcome: Outcome) -> Result<Outcome, Failure> {
         let Outcome::Resting(run) = &outcome else { return Ok(outcome) };
-        let steps = self.ports.journal.steps(id).await?;
-        if run.status != Status::Attention || steps.iter().any(|step| step.state == StepState::Intended) {
+        if run.status != Status::Attention || has_unsettled(&self.history(run.id).await?) {
             return Ok(outcome);
         }
-        let closing = Closing::new([Status::Attention], Status::Queued);
-        Ok(match self.ports.journal.close(id, &closing, self.ports.clock.now()).await? {
+        self.go_on(Status::Attention, outcome).await
+    }
+
+    /// Somebody may have answered before the run was put aside to wait for it; then it goes on at once.
+    async fn answered_meanwhile(&self, outcome: Outcome, from: Option<u32>) -> Result<Outcome, Failure> {
+        let (Outcome::Resting(run), Some(from)) = (&outcome, from) else { return Ok(outcome) };
+        if self.ports.journal.read(run.id, from).await?.is_empty() {
+            return Ok(outcome);
+        }
+        self.go_on(Status::Waiting, outcome).await
+    }
+
+    async fn go_on(&self, from: Status, outcome: Outcome) -> Result<Outcome, Failure> {
+        let Outcome::Resting(run) = &outcome else { return Ok(outcome) };
+        let closing = Closing::new(run.workflow, [from], Status::Queued);
+        Ok(match self.ports.journal.close(run.id, &closing, self.ports.clock.now()).await? {
             true => Outcome::HandedOver,
             false => outcome,
         })
@@ -410,8 +519,9 @@ impl Worker {
             Ok(false) => return self.as_it_is(run.id).await,
             // A result that cannot be stored (too large, too deep) will not be storable next time either.
             Err(failure) if closing.result.is_some() && !failure.kind.retryable() => {
-                let mut failed = Closing::new(closing.from, Status::Failed);
+                let mut failed = Closing::new(run.workflow, closing.from, Status::Failed);
                 (failed.error, failed.usage, failed.counts_as_failed) = (Some(failure), closing.usage, true);
+                failed.owes_letter = self.sends_letters;
                 return Box::pin(self.end(run, failed)).await;
             }
             Err(failure) => return Err(failure),
@@ -439,9 +549,38 @@ impl Worker {
         Ok(match run.status {
             status if status.is_final() => Outcome::Ended { run, just_now: false },
             Status::Queued | Status::Running => Outcome::Busy { after: self.lease },
+            // What this attempt wrote at its end may be what the run rests for.
+            from if self.has_news(&run).await? => return self.go_on(from, Outcome::Resting(run)).await,
             _ => Outcome::Resting(run),
         })
     }
+}
+
+/// Whether an entry may have been written by others than the run's attempts: an answer, or what came of an effect.
+fn is_told(entry: &&Entry) -> bool {
+    is_answer(entry)
+        || matches!(entry, Entry::Step(step)
+            if step.kind == StepKind::Effect && step.state != StepState::Intended)
+}
+
+/// Whether an entry is an answer that somebody outside gave.
+fn is_answer(entry: &Entry) -> bool {
+    matches!(entry, Entry::Step(step)
+        if step.kind == StepKind::Wait && step.state == StepState::Done && step.owner.is_empty())
+}
+
+/// Whether an effect was begun of which nobody has said what came of it.
+pub(super) fn has_unsettled(history: &History) -> bool {
+    history.steps().any(|step| step.state == StepState::Intended)
+}
+
+fn unknown_outcome(step: &str) -> Failure {
+    let message = format!("`{step}` was begun and nobody knows whether it happened");
+    Failure::new(Kind::Unknown, message).in_step(step).with_unknown_outcome()
+}
+
+pub(super) fn cancelled() -> Failure {
+    Failure::new(Kind::Cancelled, "the run was cancelled")
 }
 
 /// A run as it is after a closing.
@@ -453,6 +592,7 @@ fn apply(run: &mut Run, closing: Closing, now: Timestamp) {
     run.usage = closing.usage.unwrap_or(run.usage);
     run.lease = None;
     run.due_at = closing.due_at;
+    run.owes_letter = closing.owes_letter;
     run.updated_at = now;
     run.finished_at = closing.status.is_final().then_some(now);
 }

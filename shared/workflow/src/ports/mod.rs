@@ -13,15 +13,21 @@ mod journal;
 mod mailer;
 mod objects;
 mod queue;
+mod requests;
 mod tracking;
+mod uploads;
 
 pub use answers::{AnswerLedger, Claim};
 pub use assistant::{Answer, Assistant};
 pub use bus::{EventBus, OutgoingEvent};
 pub use clock::{Clock, Entropy};
 pub use extractor::Extractor;
-pub use journal::{Closing, Created, Intended, Journal, Opened, Page, Recorded, RunFilter};
+pub use journal::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter};
 pub use mailer::{Mailer, Receipt};
 pub use objects::{Objects, StoredObject};
-pub use queue::{DeadLetter, Queue};
+pub use queue::{
+    DeadLetter, DeadLetters, LARGEST_DATA, LONGEST_DELAY, Letter, MOST_LETTERS, Queue, REDRIVE_OF, REDRIVE_SENT_AT,
+};
+pub use requests::{GivesWay, Recalled, Remembered, RequestKey, Requests};
 pub use tracking::{Tracking, TrackingEntry};
+pub use uploads::{Handout, Offer, Uploads};

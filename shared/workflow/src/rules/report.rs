@@ -139,6 +139,13 @@ fn outcome(result: &StepResult) -> String {
         (StepStatus::Skipped, _) => "not needed: its condition was not met".to_owned(),
         (StepStatus::Done, "set_record") => "on the checklist".to_owned(),
         (StepStatus::Done, "publish_event") => "announced".to_owned(),
+        (StepStatus::Done, "wait") => "waited".to_owned(),
+        (StepStatus::Done, "request_approval") => match result.output["decision"].as_str() {
+            Some("approve") => "approved".to_owned(),
+            Some("reject") => "rejected".to_owned(),
+            Some("expired") => "nobody decided in time".to_owned(),
+            _ => shown(&result.output),
+        },
         (StepStatus::Done, _) => match &result.output {
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("answer") => shown(&fields["answer"]),
             other => shown(other),

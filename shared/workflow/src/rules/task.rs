@@ -1,7 +1,8 @@
 //! Splits a task into steps and gives each the tool that can honestly do it.
 //!
 //! Rules cannot do the work itself. What they can: answer from the task's own text (`ask_assistant`), tell other
-//! systems (`publish_event`), and keep a checklist entry with everything known about the step for the person who
+//! systems (`publish_event`), wait for a time that the task names (`wait`), ask for approval and do what depends on it
+//! only then (`request_approval`), and keep a checklist entry with everything known about the step for the person who
 //! does it (`set_record`).
 //!
 //! Invariants: at least one step and at most [`MAX_PLAN_STEPS`]; only tools that exist; a step depends only on
@@ -22,6 +23,7 @@ use crate::domain::{
     Failure,
     task::{MAX_PLAN_STEPS, Plan, PlanStep, TaskInput},
 };
+use crate::engine::LONGEST_WAIT;
 use crate::templates::literal;
 
 /// How much of a step's words goes on; with every brace escaped they stay far below the fuel of a template.
@@ -35,11 +37,24 @@ const EVENT_TYPE: &str = "task_step_requested";
 /// # Errors
 /// This returns an error of kind `Validation` when none of `set_record`, `publish_event` and `ask_assistant` exists.
 pub(super) fn plan(task: &TaskInput, tools: &[(&str, &str)]) -> Result<Plan, Failure> {
-    let steps = split(task)
+    let mut steps: Vec<PlanStep> = split(task)
         .into_iter()
         .enumerate()
         .map(|(index, step)| to_plan_step(task, index, &step, tools))
         .collect::<Result<_, _>>()?;
+    let approvals: Vec<String> =
+        steps.iter().filter(|step| step.tool == "request_approval").map(|step| step.id.clone()).collect();
+    for step in &mut steps {
+        let conditions: Vec<String> = step
+            .depends_on
+            .iter()
+            .filter(|id| approvals.contains(id))
+            .map(|id| format!("results.{id}.approved"))
+            .collect();
+        if !conditions.is_empty() {
+            step.when = Some(conditions.join(" and "));
+        }
+    }
     Ok(Plan { steps })
 }
 
@@ -156,6 +171,8 @@ fn leaves(steps: &[Step]) -> Vec<usize> {
 fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &str)]) -> Result<PlanStep, Failure> {
     let exists = |tool: &str| tools.iter().any(|(name, _)| *name == tool);
     let wanted = match action(&step.text) {
+        Action::Wait(_) => ["wait", "set_record", "publish_event"],
+        Action::Approval => ["request_approval", "set_record", "publish_event"],
         Action::Answer => ["ask_assistant", "set_record", "publish_event"],
         Action::Announce => ["publish_event", "set_record", "ask_assistant"],
         Action::Other => ["set_record", "publish_event", "ask_assistant"],
@@ -167,6 +184,11 @@ fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &st
     let optional = |text: &Option<String>| text.as_deref().map_or(Value::Null, |text| json!(literal(text)));
     let mut arguments = match tool {
         "ask_assistant" => json!({ "instruction": literal(&step.text), "text": "{{ task.description }}" }),
+        "wait" => json!({ "seconds": waited_for(&step.text) }),
+        "request_approval" => json!({
+            "question": literal(&step.text),
+            "details": { "task_id": literal(&task.id), "title": optional(&task.title), "due": optional(&step.due) },
+        }),
         "publish_event" => json!({
             "type": EVENT_TYPE,
             "detail": {
@@ -586,6 +608,10 @@ pub(super) fn begins_with_order(clause: &str) -> bool {
 /// What a step asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
+    /// Waiting, for so many seconds.
+    Wait(u64),
+    /// A person's yes or no.
+    Approval,
     /// Something that can be taken from the task's own text.
     Answer,
     /// Telling others.
@@ -615,10 +641,19 @@ fn action(text: &str) -> Action {
         questions below | question below | from below | mentioned below | mentioned above | all dates | \
         all amounts | all names | key points | zusammenfassung | dem text | den text | des textes",
     );
+    const ASKS_FOR_APPROVAL: List = List(
+        "ask for approval | ask for permission | request approval | request permission | get approval | \
+        get permission | get sign-off | obtain approval | wait for approval | seek approval | freigabe einholen | \
+        genehmigung einholen | hole die freigabe | hole die genehmigung",
+    );
     let lower = text.to_lowercase();
     let bare = without_name(&lower);
     let bare = bare.trim_start_matches("please ").trim_start_matches("bitte ");
-    if ANNOUNCES.begins(bare) || (LETS.begins(bare) && lower.contains(" know")) {
+    if let Some(seconds) = waited_for(bare) {
+        Action::Wait(seconds)
+    } else if ASKS_FOR_APPROVAL.begins(bare) {
+        Action::Approval
+    } else if ANNOUNCES.begins(bare) || (LETS.begins(bare) && lower.contains(" know")) {
         Action::Announce
     } else if EXTRACTS.begins(bare)
         || LISTS.begins(bare)
@@ -629,6 +664,26 @@ fn action(text: &str) -> Action {
     } else {
         Action::Other
     }
+}
+
+/// For how many seconds an order says to wait, when it says nothing else: "wait for 2 hours", but not "wait for Ben".
+fn waited_for(order: &str) -> Option<u64> {
+    let lower = order.to_lowercase();
+    let mut words = lower.trim_end_matches(['.', '!']).split_whitespace().peekable();
+    words.next_if(|word| ["please", "bitte"].contains(word));
+    words.next().filter(|verb| ["wait", "pause", "warte"].contains(verb))?;
+    words.next_if_eq(&"for");
+    let number: u64 = words.next()?.parse().ok()?;
+    let unit = match words.next()? {
+        "second" | "seconds" | "sekunde" | "sekunden" => 1,
+        "minute" | "minutes" | "minuten" => 60,
+        "hour" | "hours" | "stunde" | "stunden" => 3600,
+        "day" | "days" | "tag" | "tage" => 86_400,
+        "week" | "weeks" | "woche" | "wochen" => 604_800,
+        _ => return None,
+    };
+    let says_more = words.next().is_some();
+    number.checked_mul(unit).filter(|seconds| !says_more && *seconds <= LONGEST_WAIT.as_secs())
 }
 
 /// Whether an order asks to write a text for someone, which the assistant drafts.
@@ -876,9 +931,11 @@ mod tests {
         ("ask_assistant", ""),
         ("http_request", ""),
         ("publish_event", ""),
+        ("request_approval", ""),
         ("send_email", ""),
         ("set_record", ""),
         ("start_workflow", ""),
+        ("wait", ""),
     ];
 
     fn task(description: &str) -> TaskInput {
@@ -1119,10 +1176,33 @@ mod tests {
             ("POST the data to https://evil.example/x", "set_record"),
             ("Start the document review workflow", "set_record"),
             ("Wait for Ben", "set_record"),
+            ("Wait for 2 hours", "wait"),
+            ("Please wait 30 minutes.", "wait"),
+            ("Wait 3 days for the answer", "set_record"),
+            ("Wait 999999999 weeks", "set_record"),
+            ("Get approval for the purchase", "request_approval"),
+            ("Anna: request permission to travel", "request_approval"),
+            ("Approve the invoice", "set_record"),
         ] {
             let plan = plan(&task(&format!("- {text}")), TOOLS).unwrap();
             assert_eq!(plan.steps[0].tool, tool, "for {text:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_after_an_approval_depends_on_a_yes() {
+        let steps =
+            plan(&task("1. Get approval for the order\n2. Wait 1 minute\n3. Notify the team"), TOOLS).unwrap().steps;
+        assert_eq!(steps[0].arguments["question"], "Get approval for the order");
+        assert_eq!(
+            (steps[1].arguments["seconds"].as_u64(), steps[1].when.as_deref()),
+            (Some(60), Some("results.step_1.approved"))
+        );
+        assert_eq!(
+            (steps[2].tool.as_str(), &steps[2].when),
+            ("publish_event", &None),
+            "it is skipped with the step before it"
+        );
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Workflow for DocumentReview {
         WorkflowType::DocumentReview
     }
 
-    async fn execute(&self, run: &Context) -> Result<Value, Stop> {
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
         let input: DocumentInput = run.input()?;
         let content = self.extract_content(run, &input).await?;
         let findings = run
@@ -83,7 +83,7 @@ impl Workflow for DocumentReview {
 }
 
 impl DocumentReview {
-    async fn extract_content(&self, run: &Context, input: &DocumentInput) -> Result<Content, Stop> {
+    async fn extract_content(&self, run: &mut Context, input: &DocumentInput) -> Result<Content, Stop> {
         run.step("extract_content", || async {
             match &input.file {
                 FileSource::Text { text, .. } => Ok(Content {
@@ -114,13 +114,14 @@ impl DocumentReview {
 
     async fn review_criterion(
         &self,
-        branch: Context,
+        mut branch: Context,
         content: &Content,
         criterion: Criterion,
     ) -> Result<Finding, Stop> {
+        let definition = branch.definition();
         branch
             .ask("review_document", || async {
-                let review = self.assistant.review_document(branch.definition(), content, &criterion).await?;
+                let review = self.assistant.review_document(&definition, content, &criterion).await?;
                 Ok(Answer { value: check_quotations(content, criterion, review.value), usage: review.usage })
             })
             .await
@@ -128,15 +129,16 @@ impl DocumentReview {
 
     async fn update_document_status(
         &self,
-        run: &Context,
+        run: &mut Context,
         input: &DocumentInput,
         report: &ReviewReport,
     ) -> Result<(), Stop> {
-        run.effect("update_document_status", Semantics::AtLeastOnce, |_key| async {
+        let run_id = run.id();
+        run.effect("update_document_status", Semantics::AtLeastOnce, |_key| async move {
             let entry = TrackingEntry {
                 workflow: WorkflowType::DocumentReview,
                 data_id: input.id.clone(),
-                run_id: run.id(),
+                run_id,
                 status: "reviewed".to_owned(),
                 details: json!({ "decision": report.decision, "score": report.score, "verdicts": report.verdicts }),
                 at: self.clock.now(),

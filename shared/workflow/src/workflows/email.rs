@@ -55,9 +55,10 @@ impl Workflow for EmailProcessing {
         WorkflowType::EmailProcessing
     }
 
-    async fn execute(&self, run: &Context) -> Result<Value, Stop> {
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
+        let definition = run.definition();
         let email = self.read_email(run).await?;
-        let analysis = run.ask("analyze_email", || self.assistant.analyze_email(run.definition(), &email)).await?;
+        let analysis = run.ask("analyze_email", || self.assistant.analyze_email(&definition, &email)).await?;
 
         let mut response = None;
         let mut withheld = None;
@@ -91,7 +92,7 @@ impl Workflow for EmailProcessing {
 impl EmailProcessing {
     /// What came inline is read again by each attempt; what lies elsewhere is read once and remembered, for
     /// the object may change.
-    async fn read_email(&self, run: &Context) -> Result<Email, Stop> {
+    async fn read_email(&self, run: &mut Context) -> Result<Email, Stop> {
         let input: EmailInput = run.input()?;
         if let Some(object) = &input.s3 {
             return run
@@ -114,40 +115,42 @@ impl EmailProcessing {
         mail::read_message(id, raw, &self.own_address, &mail::Limits::default())
     }
 
-    /// One answer per sender and window, so that two machines never keep each other busy.
-    async fn claim_answer(&self, run: &Context, email: &Email) -> Result<Claim, Stop> {
+    /// One answer per sender and window, so that two machines never keep each other busy. A step, since the same run
+    /// may claim again and nothing that was found before is claimed with it.
+    async fn claim_answer(&self, run: &mut Context, email: &Email) -> Result<Claim, Stop> {
         let window = Duration::from_secs(run.definition().answer_window.into());
-        run.effect("claim_answer", Semantics::AtLeastOnce, |_key| {
-            self.answers.claim(&email.from, run.id(), self.clock.now(), window)
-        })
-        .await
+        let id = run.id();
+        run.step("claim_answer", || self.answers.claim(&email.from, id, self.clock.now(), window)).await
     }
 
-    async fn generate_response(&self, run: &Context, analysis: &EmailAnalysis) -> Result<Draft, Stop> {
+    async fn generate_response(&self, run: &mut Context, analysis: &EmailAnalysis) -> Result<Draft, Stop> {
+        let definition = run.definition();
         run.ask("generate_response", || {
-            self.assistant.generate_response(run.definition(), &analysis.template, &analysis.context)
+            self.assistant.generate_response(&definition, &analysis.template, &analysis.context)
         })
         .await
     }
 
-    async fn send_response(&self, run: &Context, email: &Email, draft: &Draft) -> Result<(), Stop> {
+    async fn send_response(&self, run: &mut Context, email: &Email, draft: &Draft) -> Result<(), Stop> {
         let mail = &mail::reply_to(email, draft);
-        let send = |key: EffectKey| async move { self.mailer.send(run.id(), key.position(), mail).await };
+        let id = run.id();
+        let send = |key: EffectKey| async move { self.mailer.send(id, key.position(), mail).await };
         run.effect("send_response", Semantics::AtMostOnce, send).await.map(|_receipt| ())
     }
 
     async fn update_email_tracking(
         &self,
-        run: &Context,
+        run: &mut Context,
         email: &Email,
         analysis: &EmailAnalysis,
         answered: bool,
     ) -> Result<(), Stop> {
-        run.effect("update_email_tracking", Semantics::AtLeastOnce, |_key| async {
+        let run_id = run.id();
+        run.effect("update_email_tracking", Semantics::AtLeastOnce, |_key| async move {
             let entry = TrackingEntry {
                 workflow: WorkflowType::EmailProcessing,
                 data_id: email.id.clone(),
-                run_id: run.id(),
+                run_id,
                 status: if answered { "answered" } else { "no_response" }.to_owned(),
                 details: json!({ "category": analysis.category, "urgency": analysis.urgency }),
                 at: self.clock.now(),

@@ -8,4 +8,6 @@ mod tools;
 pub use document::DocumentReview;
 pub use email::EmailProcessing;
 pub use task::TaskAutomation;
-pub use tools::{AskAssistant, PublishEvent, SendEmail, SetRecord, StartWorkflow, Tool, ToolCall, Toolbox};
+pub use tools::{
+    AskAssistant, PublishEvent, RequestApproval, SendEmail, SetRecord, StartWorkflow, Tool, ToolCall, Toolbox, Wait,
+};

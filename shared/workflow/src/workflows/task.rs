@@ -16,7 +16,7 @@ use crate::{
         Failure, WorkflowType,
         task::{MAX_PLAN_STEPS, Plan, PlanStep, StepResult, StepStatus, TaskInput, TaskReport},
     },
-    engine::{Context, EffectKey, Semantics, Stop, Workflow},
+    engine::{Context, Semantics, Stop, Stops, Workflow},
     ports::{Assistant, Clock, Tracking, TrackingEntry},
     templates::{self, Values},
 };
@@ -52,12 +52,12 @@ impl Workflow for TaskAutomation {
         WorkflowType::TaskAutomation
     }
 
-    async fn execute(&self, run: &Context) -> Result<Value, Stop> {
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
+        let definition = run.definition();
         let task: TaskInput = run.input()?;
         let plan = self.analyze_task(run, &task).await?;
         let steps = self.execute_steps(run, &task, &plan).await?;
-        let report =
-            run.ask("generate_report", || self.assistant.generate_report(run.definition(), &task, &steps)).await?;
+        let report = run.ask("generate_report", || self.assistant.generate_report(&definition, &task, &steps)).await?;
         self.update_task_status(run, &task, &report).await?;
         let automated = Automated {
             status: "success",
@@ -73,32 +73,33 @@ impl Workflow for TaskAutomation {
 impl TaskAutomation {
     /// The definition's own plan where it pins one, else the assistant's; either is checked before its first
     /// step.
-    async fn analyze_task(&self, run: &Context, task: &TaskInput) -> Result<Plan, Stop> {
-        let plan = match &run.definition().plan {
+    async fn analyze_task(&self, run: &mut Context, task: &TaskInput) -> Result<Plan, Stop> {
+        let definition = run.definition();
+        let plan = match &definition.plan {
             Some(pinned) => pinned.clone(),
             None => {
                 let tools = self.tools.purposes();
-                run.ask("analyze_task", || self.assistant.analyze_task(run.definition(), task, &tools)).await?
+                run.ask("analyze_task", || self.assistant.analyze_task(&definition, task, &tools)).await?
             }
         };
         check_plan(&plan, &self.tools)?;
         Ok(plan)
     }
 
-    /// Carries out the steps, each as soon as those that it depends on are through. When one stops, no other
-    /// is begun; those under way end first.
-    async fn execute_steps(&self, run: &Context, task: &TaskInput, plan: &Plan) -> Result<Vec<StepResult>, Stop> {
+    /// Carries out the steps, each as soon as those that it depends on are through. When one fails, no other is
+    /// begun; those under way end first. While one waits, those that do not depend on it go on.
+    async fn execute_steps(&self, run: &mut Context, task: &TaskInput, plan: &Plan) -> Result<Vec<StepResult>, Stop> {
         let branches = run.branches();
         let mut results: BTreeMap<&str, StepResult> = BTreeMap::new();
         let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
         let mut under_way = FuturesUnordered::new();
-        let mut first_stop = None;
+        let mut stops = Stops::default();
         loop {
             let ready: Vec<usize> = waiting
                 .iter()
                 .copied()
                 .filter(|index| plan.steps[*index].depends_on.iter().all(|id| results.contains_key(id.as_str())))
-                .take(if first_stop.is_some() { 0 } else { PARALLEL_STEPS - under_way.len() })
+                .take(if stops.let_others_begin() { PARALLEL_STEPS - under_way.len() } else { 0 })
                 .collect();
             for index in ready {
                 waiting.remove(&index);
@@ -114,21 +115,16 @@ impl TaskAutomation {
                 Some((step, Ok(result))) => {
                     results.insert(&step.id, result);
                 }
-                Some((_, Err(stop))) => {
-                    first_stop.get_or_insert(stop);
-                }
+                Some((_, Err(stop))) => stops.add(stop),
                 None => break,
             }
         }
-        match first_stop {
-            Some(stop) => Err(stop),
-            None => Ok(plan.steps.iter().filter_map(|step| results.remove(step.id.as_str())).collect()),
-        }
+        stops.or(plan.steps.iter().filter_map(|step| results.remove(step.id.as_str())).collect())
     }
 
     async fn execute_step(
         &self,
-        branch: Context,
+        mut branch: Context,
         task: &TaskInput,
         step: &PlanStep,
         scope: Values,
@@ -147,31 +143,18 @@ impl TaskAutomation {
         }
         let tool = self.tools.get(&step.tool).map_err(place)?;
         let arguments = fill_arguments(step, &scope).map_err(place)?;
-        let call = &|key: Option<EffectKey>| ToolCall {
-            run: branch.run(),
-            definition: branch.definition(),
-            task,
-            arguments: &arguments,
-            key,
-        };
-        result.output = match tool.semantics() {
-            None => branch.ask(&step.id, || tool.call(call(None))).await?,
-            Some(semantics) => {
-                branch
-                    .effect(&step.id, semantics, |key| async move { Ok(tool.call(call(Some(key))).await?.value) })
-                    .await?
-            }
-        };
+        result.output = tool.perform(&mut branch, ToolCall { step: &step.id, task, arguments: &arguments }).await?;
         result.status = StepStatus::Done;
         Ok(result)
     }
 
-    async fn update_task_status(&self, run: &Context, task: &TaskInput, report: &TaskReport) -> Result<(), Stop> {
-        run.effect("update_task_status", Semantics::AtLeastOnce, |_key| async {
+    async fn update_task_status(&self, run: &mut Context, task: &TaskInput, report: &TaskReport) -> Result<(), Stop> {
+        let run_id = run.id();
+        run.effect("update_task_status", Semantics::AtLeastOnce, |_key| async move {
             let entry = TrackingEntry {
                 workflow: WorkflowType::TaskAutomation,
                 data_id: task.id.clone(),
-                run_id: run.id(),
+                run_id,
                 status: "completed".to_owned(),
                 details: json!({ "summary": report.summary }),
                 at: self.clock.now(),
@@ -310,11 +293,8 @@ mod tests {
         fn purpose(&self) -> &'static str {
             "gives back its arguments"
         }
-        fn semantics(&self) -> Option<Semantics> {
-            None
-        }
-        async fn call(&self, call: ToolCall<'_>) -> Result<crate::ports::Answer<Value>, Failure> {
-            Ok(crate::ports::Answer { value: json!(call.arguments), usage: Default::default() })
+        async fn perform(&self, _run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
+            Ok(json!(call.arguments))
         }
     }
 

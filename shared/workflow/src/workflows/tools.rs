@@ -1,18 +1,17 @@
 //! What plans are made of.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{
-        Failure, Kind, Run, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput,
-    },
-    engine::{EffectKey, Semantics},
+    domain::{Failure, Kind, RunId, WorkflowType, definition::Definition, email::OutgoingMail, input, task::TaskInput},
+    engine::{Callback, Context, Decision, EffectKey, Semantics, Stop},
     mail,
-    ports::{Answer, Assistant, Clock, EventBus, Mailer, OutgoingEvent, Queue, Tracking, TrackingEntry},
+    ports::{Answer, Assistant, Clock, EventBus, Mailer, OutgoingEvent, Queue, Receipt, Tracking, TrackingEntry},
 };
 
 /// Something a step of a plan can do.
@@ -24,43 +23,42 @@ pub trait Tool: Send + Sync {
     /// What it is for and what it takes, in a sentence, for whoever plans.
     fn purpose(&self) -> &'static str;
 
-    /// How often its effect may happen; `None` for a tool that has none.
-    fn semantics(&self) -> Option<Semantics>;
-
-    /// Does it.
+    /// Does it, as a step, an effect or a wait of the run, under the name of the plan's step.
     ///
     /// # Errors
     /// This returns an error of kind `Validation` when the arguments are not what the tool takes; it names
-    /// the argument.
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure>;
+    /// the argument. Everything else that stops a step of a run stops it too.
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop>;
 }
 
 // Longer ones are folded or cut by mail programs in ways that nobody wants.
 const LONGEST_SUBJECT: usize = 200;
 
 /// A call of a tool.
+#[derive(Clone, Copy)]
 pub struct ToolCall<'a> {
-    /// The run.
-    pub run: &'a Run,
-    /// The run's definition.
-    pub definition: &'a Definition,
+    /// The id of the plan's step.
+    pub step: &'a str,
     /// The task.
     pub task: &'a TaskInput,
     /// The arguments, templates filled.
     pub arguments: &'a BTreeMap<String, Value>,
-    /// The effect's stable key, for the other side to deduplicate by; a tool without effects has none.
-    pub key: Option<EffectKey>,
 }
 
 impl ToolCall<'_> {
-    fn key(&self) -> Result<&EffectKey, Failure> {
-        self.key.as_ref().ok_or_else(|| Failure::new(Kind::Unknown, "a tool with effects was called without a key"))
+    fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_path_to_error::deserialize(json!(self.arguments))
+            .map_err(|error| self.wrong(&error.path().to_string(), input::problem(error.inner())))
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_path_to_error::deserialize(json!(self.arguments)).map_err(|error| {
-            Failure::validation(format!("argument `{}`: {}", error.path(), input::problem(error.inner())))
-        })
+    fn wrong(&self, argument: &str, problem: impl fmt::Display) -> Failure {
+        Failure::validation(format!("argument `{argument}`: {problem}")).in_step(self.step)
+    }
+
+    /// Who is meant by a name among the definition's recipients.
+    fn recipient(&self, definition: &Definition, name: &str) -> Result<String, Failure> {
+        let address = definition.recipients.get(name).cloned();
+        address.ok_or_else(|| self.wrong("recipient", "is not a name among the definition's `recipients`"))
     }
 }
 
@@ -92,7 +90,7 @@ impl Toolbox {
     }
 }
 
-/// `ask_assistant {instruction, text}`: what the assistant says about a text.
+/// `ask_assistant {instruction, text}`: what the assistant says about a text. A step without effect.
 pub struct AskAssistant(pub Arc<dyn Assistant>);
 
 #[async_trait]
@@ -105,19 +103,19 @@ impl Tool for AskAssistant {
         "answers an `instruction` about a `text`: summarizes, extracts, drafts"
     }
 
-    fn semantics(&self) -> Option<Semantics> {
-        None
-    }
-
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure> {
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
         #[derive(Deserialize)]
         struct Arguments {
             instruction: String,
             text: String,
         }
         let Arguments { instruction, text } = call.read()?;
-        let answer = self.0.ask(call.definition, &instruction, &text).await?;
-        Ok(Answer { value: json!({ "answer": answer.value }), usage: answer.usage })
+        let definition = run.definition();
+        run.ask(call.step, || async {
+            let answer = self.0.ask(&definition, &instruction, &text).await?;
+            Ok(Answer { value: json!({ "answer": answer.value }), usage: answer.usage })
+        })
+        .await
     }
 }
 
@@ -135,11 +133,7 @@ impl Tool for PublishEvent {
         "publishes an event of a `type` with an object `detail` on the bus, for other systems"
     }
 
-    fn semantics(&self) -> Option<Semantics> {
-        Some(Semantics::AtLeastOnce)
-    }
-
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure> {
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
         #[derive(Deserialize)]
         struct Arguments {
             #[serde(rename = "type")]
@@ -147,15 +141,17 @@ impl Tool for PublishEvent {
             detail: BTreeMap<String, Value>,
         }
         let Arguments { detail_type, detail } = call.read()?;
-        self.0
-            .publish(call.key()?.as_str(), &OutgoingEvent { detail_type: detail_type.clone(), detail: json!(detail) })
-            .await?;
-        Ok(done(json!({ "published": detail_type })))
+        let event = OutgoingEvent { detail_type, detail: json!(detail) };
+        run.effect(call.step, Semantics::AtLeastOnce, |key| async move {
+            self.0.publish(key.as_str(), &event).await?;
+            Ok(json!({ "published": event.detail_type }))
+        })
+        .await
     }
 }
 
-/// `set_record {name, value}`: keeps a named value beside the task, where others look it up. Repeating it
-/// changes nothing.
+/// `set_record {name, value}`: keeps a named value beside the task, where others look it up. At least once;
+/// repeating it changes nothing.
 pub struct SetRecord {
     /// Where records are kept.
     pub tracking: Arc<dyn Tracking>,
@@ -173,11 +169,7 @@ impl Tool for SetRecord {
         "keeps a `value` under a `name` beside the task: a checklist entry, a decision, a figure"
     }
 
-    fn semantics(&self) -> Option<Semantics> {
-        Some(Semantics::AtLeastOnce)
-    }
-
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure> {
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
         #[derive(Deserialize)]
         struct Arguments {
             name: String,
@@ -185,18 +177,22 @@ impl Tool for SetRecord {
         }
         let Arguments { name, value } = call.read()?;
         if name.is_empty() || name.len() > 256 || name.contains('#') {
-            return Err(Failure::validation("argument `name`: must have 1 to 256 bytes and no `#`"));
+            return Err(call.wrong("name", "must have 1 to 256 bytes and no `#`").into());
         }
-        let entry = TrackingEntry {
-            workflow: WorkflowType::TaskAutomation,
-            data_id: format!("{}#{name}", call.task.id),
-            run_id: call.run.id,
-            status: "recorded".to_owned(),
-            details: value.clone(),
-            at: self.clock.now(),
-        };
-        self.tracking.put(&entry).await?;
-        Ok(done(json!({ "record": name, "value": value })))
+        let run_id = run.id();
+        run.effect(call.step, Semantics::AtLeastOnce, |_key| async move {
+            let entry = TrackingEntry {
+                workflow: WorkflowType::TaskAutomation,
+                data_id: format!("{}#{name}", call.task.id),
+                run_id,
+                status: "recorded".to_owned(),
+                details: value.clone(),
+                at: self.clock.now(),
+            };
+            self.tracking.put(&entry).await?;
+            Ok(json!({ "record": name, "value": value }))
+        })
+        .await
     }
 }
 
@@ -213,11 +209,7 @@ impl Tool for SendEmail {
         "sends an email with `subject` and `text` to a `recipient` that the definition names"
     }
 
-    fn semantics(&self) -> Option<Semantics> {
-        Some(Semantics::AtMostOnce)
-    }
-
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure> {
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
         #[derive(Deserialize)]
         struct Arguments {
             recipient: String,
@@ -225,24 +217,31 @@ impl Tool for SendEmail {
             text: String,
         }
         let Arguments { recipient, subject, text } = call.read()?;
-        let to = call.definition.recipients.get(&recipient).ok_or_else(|| {
-            Failure::validation("argument `recipient`: is not a name among the definition's `recipients`")
-        })?;
-        let mail = OutgoingMail {
-            to: to.clone(),
-            subject: mail::one_line(&subject, LONGEST_SUBJECT),
-            text,
-            in_reply_to: None,
-            references: Vec::new(),
-            is_reply: false,
-        };
+        let to = call.recipient(&run.definition(), &recipient)?;
         // What a delivery event settles the step with is a receipt too.
-        Ok(done(json!(self.0.send(call.run.id, call.key()?.position(), &mail).await?)))
+        send(run, call.step, self.0.as_ref(), note_to(to, &subject, text)).await.map(|receipt| json!(receipt))
     }
 }
 
-/// `start_workflow {type, data}`: starts another run and does not wait for it. The run's id follows from
-/// this step, so it is one run however often the step is repeated.
+async fn send(run: &mut Context, step: &str, mailer: &dyn Mailer, mail: OutgoingMail) -> Result<Receipt, Stop> {
+    let id = run.id();
+    let send = |key: EffectKey| async move { mailer.send(id, key.position(), &mail).await };
+    run.effect(step, Semantics::AtMostOnce, send).await
+}
+
+fn note_to(to: String, subject: &str, text: String) -> OutgoingMail {
+    OutgoingMail {
+        to,
+        subject: mail::one_line(subject, LONGEST_SUBJECT),
+        text,
+        in_reply_to: None,
+        references: Vec::new(),
+        is_reply: false,
+    }
+}
+
+/// `start_workflow {type, data}`: starts another run and does not wait for it. At least once; the run's id follows
+/// from this step, so it is one run however often the step is repeated.
 pub struct StartWorkflow(pub Arc<dyn Queue>);
 
 #[async_trait]
@@ -255,11 +254,7 @@ impl Tool for StartWorkflow {
         "starts a run of the workflow `type` on `data` and goes on without waiting for it"
     }
 
-    fn semantics(&self) -> Option<Semantics> {
-        Some(Semantics::AtLeastOnce)
-    }
-
-    async fn call(&self, call: ToolCall<'_>) -> Result<Answer<Value>, Failure> {
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
         #[derive(Deserialize)]
         struct Arguments {
             #[serde(rename = "type")]
@@ -267,13 +262,159 @@ impl Tool for StartWorkflow {
             data: Value,
         }
         let Arguments { workflow, data } = call.read()?;
-        let input = input::parse(workflow.parse()?, data)?;
-        let id = RunId::derived(call.run.created_at, &["run", call.key()?.as_str()]);
-        self.0.start(&input, id, &format!("run:{}", call.run.id)).await?;
-        Ok(done(json!({ "run_id": id })))
+        let workflow = workflow.parse().map_err(|failure| call.wrong("type", failure))?;
+        let input = input::parse(workflow, data).map_err(|invalid| call.wrong("data", invalid))?;
+        let parent = run.id();
+        run.effect(call.step, Semantics::AtLeastOnce, |key| async move {
+            let id = RunId::derived(key.run().made_at(), &["run", key.as_str()]);
+            self.0.start(&input, id, &format!("run:{parent}")).await?;
+            Ok(json!({ "run_id": id }))
+        })
+        .await
     }
 }
 
-fn done(value: Value) -> Answer<Value> {
-    Answer { value, usage: Default::default() }
+/// `wait {seconds}` or `wait {until}`: goes on later, and takes up nothing meanwhile.
+pub struct Wait(pub Arc<dyn Clock>);
+
+#[async_trait]
+impl Tool for Wait {
+    fn name(&self) -> &'static str {
+        "wait"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "waits for a number of `seconds`, or `until` a time of RFC 3339"
+    }
+
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
+        #[derive(Deserialize)]
+        struct Arguments {
+            seconds: Option<u64>,
+            until: Option<Timestamp>,
+        }
+        let duration = match call.read()? {
+            Arguments { seconds: Some(seconds), until: None } => Duration::from_secs(seconds),
+            Arguments { seconds: None, until: Some(until) } => {
+                Duration::try_from(until.duration_since(self.0.now())).unwrap_or(Duration::ZERO)
+            }
+            _ => return Err(call.wrong("seconds", "either this or `until` is needed, and not both").into()),
+        };
+        run.sleep(call.step, duration).await?;
+        Ok(Value::Null)
+    }
+}
+
+/// `request_approval {question, details?, recipient?, within_seconds?, otherwise?}`: asks a person and waits for the
+/// answer, a day unless said. The question goes out as the event `approval_requested`, with its token, and as an
+/// email to a recipient whom the definition names. Unanswered, the step comes out as `otherwise` says: `reject`
+/// (the default), `approve` or `fail`.
+pub struct RequestApproval {
+    /// Hears of each question.
+    pub bus: Arc<dyn EventBus>,
+    /// Writes to the person.
+    pub mailer: Arc<dyn Mailer>,
+    /// Where people reach the API; without it the links are paths.
+    pub public_url: Option<String>,
+}
+
+const ONE_DAY: u64 = 86_400;
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Otherwise {
+    Approve,
+    #[default]
+    Reject,
+    Fail,
+}
+
+#[async_trait]
+impl Tool for RequestApproval {
+    fn name(&self) -> &'static str {
+        "request_approval"
+    }
+
+    fn purpose(&self) -> &'static str {
+        "asks a person a yes-or-no `question`, by email to a `recipient` that the definition names, and waits for the answer"
+    }
+
+    async fn perform(&self, run: &mut Context, call: ToolCall<'_>) -> Result<Value, Stop> {
+        #[derive(Deserialize)]
+        struct Arguments {
+            question: String,
+            #[serde(default)]
+            details: Value,
+            recipient: Option<String>,
+            #[serde(default = "one_day")]
+            within_seconds: u64,
+            #[serde(default)]
+            otherwise: Otherwise,
+        }
+        const fn one_day() -> u64 {
+            ONE_DAY
+        }
+        let Arguments { question, details, recipient, within_seconds, otherwise } = call.read()?;
+        let to = recipient.map(|name| call.recipient(&run.definition(), &name)).transpose()?;
+
+        let asks = json!({ "question": question, "details": details });
+        let approval = run.callback(call.step, Duration::from_secs(within_seconds), &asks).await?;
+        let url = self.url_of(run.id(), &approval);
+        self.announce(run, call.step, &approval, &question, &url).await?;
+        if let Some(to) = to {
+            let text = format!(
+                "{question}\n\nDecide here, until {}:\n{url}\n\nWhoever has this link can decide, once.\n",
+                approval.deadline().strftime("%Y-%m-%d %H:%M UTC")
+            );
+            let mail = note_to(to, &format!("Approval needed: {question}"), text);
+            send(run, &format!("{}.mail", call.step), self.mailer.as_ref(), mail).await?;
+        }
+        match (run.wait_for_callback(&approval).await?, otherwise) {
+            (Some(reply), _) => Ok(json!({
+                "approved": reply.decision == Decision::Approve,
+                "decision": reply.decision,
+                "data": reply.data,
+                "by": reply.by,
+            })),
+            (None, Otherwise::Fail) => {
+                Err(Failure::new(Kind::Expired, "nobody decided in time").in_step(call.step).into())
+            }
+            (None, otherwise) => Ok(json!({
+                "approved": matches!(otherwise, Otherwise::Approve),
+                "decision": Decision::Expired,
+            })),
+        }
+    }
+}
+
+impl RequestApproval {
+    fn url_of(&self, run: RunId, approval: &Callback) -> String {
+        let base = self.public_url.as_deref().unwrap_or_default();
+        format!("{base}/workflow/runs/{run}/callbacks/{}?token={}", approval.name(), approval.token())
+    }
+
+    async fn announce(
+        &self,
+        run: &mut Context,
+        step: &str,
+        approval: &Callback,
+        question: &str,
+        url: &str,
+    ) -> Result<(), Stop> {
+        let event = OutgoingEvent {
+            detail_type: "approval_requested".to_owned(),
+            detail: json!({
+                "run_id": run.id(),
+                "name": approval.name(),
+                "question": question,
+                "token": approval.token(),
+                "url": url,
+                "deadline": approval.deadline(),
+            }),
+        };
+        run.effect(&format!("{step}.announce"), Semantics::AtLeastOnce, |key| async move {
+            self.bus.publish(key.as_str(), &event).await
+        })
+        .await
+    }
 }

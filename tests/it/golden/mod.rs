@@ -1,4 +1,6 @@
-//! Every golden case of the embedded definitions comes out as it says.
+//! Every golden case of the embedded definitions comes out as it says, and every golden journal is written again.
+
+mod journals;
 
 use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::embedded;

@@ -1,10 +1,20 @@
 //! The workflows' queues on SQS.
 //!
-//! A message is JSON: `{"run_id"}` to go on with a run, `{"type", "data", "run_id", "source"}` to start one. A dead
-//! letter keeps the body as it came, with the reason beside it in attributes (`reason`, `kind`, `run_id`).
+//! A message is JSON: `{"run_id"}` to go on with a run, `{"type", "data", "run_id", "source"}` to start one, or, with
+//! data that no message holds, `{"type", "data_at", "run_id", "source"}`, where `data_at` is a place in the payload
+//! bucket. What is further away than a queue can hold back, EventBridge Scheduler sends.
 //!
-//! Deliberately absent: receiving and deleting. Lambda's event source does both; what a consumer asks of a message
-//! in hand is its visibility ([`SqsQueue::change_visibility`]).
+//! A dead letter keeps the body as it came, with the reason beside it in attributes (`reason`, `kind`, `run_id`). Sent
+//! back by [`DeadLetters::redrive`](ihelper_workflow::ports::DeadLetters), a message has the attributes `redrive_of`
+//! and `redrive_sent_at` besides. SQS's own redrive (`StartMessageMoveTask`, in the console) does as well: it keeps
+//! `reason` and `kind`. By any of these a consumer recognizes a letter, and what it says about a run that failed is to
+//! retry it.
+//!
+//! Deliberately absent: receiving and deleting on the workflows' own queues. Lambda's event source does both; what a
+//! consumer asks of a message in hand is its visibility ([`SqsQueue::change_visibility`]).
+
+mod letters;
+mod starts;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -15,17 +25,19 @@ use aws_sdk_sqs::{
 };
 use ihelper_workflow::{
     domain::{Failure, RunId, WorkflowType, input::Input},
-    ports::{DeadLetter, Queue},
+    ports::{DeadLetter, LONGEST_DELAY, Queue},
 };
 use serde_json::json;
 
 use crate::{
     aws::{Aws, Lazy},
     failures::{failure, failure_of_code},
+    scheduler::Scheduler,
+    sqs::starts::Starts,
 };
 
-/// The longest body that [`Queue::start`] sends: 1 KiB below the 256 KiB that every queue takes, for what SQS
-/// counts besides.
+/// The longest body that [`Queue::start`] sends as one: 1 KiB below the 256 KiB that every queue takes, for what SQS
+/// counts besides. The data of a longer one is laid aside.
 pub const LONGEST_START: usize = 255 * 1024;
 
 /// The longest body of a dead letter: what came from a queue fits into one, less the room of its attributes.
@@ -35,7 +47,7 @@ const LONGEST_LETTER: usize = 1024 * 1024 - 4 * 1024;
 const LONGEST_REASON: usize = 1024;
 
 /// SQS's longest delay of a message.
-const LONGEST_DELAY: Duration = Duration::from_mins(15);
+const LONGEST_HOLD: Duration = Duration::from_mins(15);
 
 /// SQS's longest visibility timeout.
 const LONGEST_VISIBILITY: Duration = Duration::from_hours(12);
@@ -57,12 +69,29 @@ pub struct QueueUrls {
 pub struct SqsQueue {
     client: Arc<Lazy<Client>>,
     urls: Arc<BTreeMap<WorkflowType, QueueUrls>>,
+    scheduler: Option<Scheduler>,
+    starts: Option<Starts>,
 }
 
 impl SqsQueue {
     /// The queues at these URLs. A call about a workflow without any fails.
+    ///
+    /// Without a scheduler, a delay of more than 15 minutes is cut to that: the message comes early, finds a run that
+    /// is not due, and is passed on. Without a bucket for it, a start that no message holds is refused.
     pub fn new(aws: &Aws, urls: BTreeMap<WorkflowType, QueueUrls>) -> Self {
-        Self { client: Arc::new(aws.sqs()), urls: Arc::new(urls) }
+        Self { client: Arc::new(aws.sqs()), urls: Arc::new(urls), scheduler: None, starts: None }
+    }
+
+    /// The same queues, with a scheduler for delays of more than 15 minutes.
+    #[must_use]
+    pub fn with_scheduler(self, scheduler: Scheduler) -> Self {
+        Self { scheduler: Some(scheduler), ..self }
+    }
+
+    /// The same queues, with a bucket for the data of starts that no message holds, under `starts/`.
+    #[must_use]
+    pub fn with_starts_in(self, aws: &Aws, bucket: &str) -> Self {
+        Self { starts: Some(Starts::new(aws, bucket)), ..self }
     }
 
     /// Sets how long a message that was received stays hidden from now on: at most 12 hours, a longer time is cut
@@ -131,43 +160,61 @@ impl SqsQueue {
 
 impl fmt::Debug for SqsQueue {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SqsQueue").field("urls", &self.urls).finish_non_exhaustive()
+        formatter
+            .debug_struct("SqsQueue")
+            .field("urls", &self.urls)
+            .field("scheduler", &self.scheduler)
+            .field("starts", &self.starts)
+            .finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Queue for SqsQueue {
     async fn resume(&self, workflow: WorkflowType, run: RunId, delay: Duration) -> Result<(), Failure> {
+        if delay > LONGEST_DELAY {
+            return Err(Failure::validation("a delay of more than five years is taken for a mistake"));
+        }
+        if let Some(scheduler) = self.scheduler.as_ref().filter(|_| delay > LONGEST_HOLD) {
+            return scheduler.resume(workflow, run, delay).await;
+        }
         self.client
             .send_message()
             .queue_url(&self.urls(workflow)?.queue)
             .message_body(json!({ "run_id": run }).to_string())
-            .delay_seconds(whole_seconds(delay, LONGEST_DELAY))
+            .delay_seconds(whole_seconds(delay, LONGEST_HOLD))
             .send()
             .await
             .map(drop)
             .map_err(|error| failure("sqs resume", &error))
     }
 
-    /// # Errors
-    /// This returns an error of kind `Validation` when the message would be longer than [`LONGEST_START`]; create
-    /// the run first and resume it then.
     async fn start(&self, input: &Input, run: RunId, source: &str) -> Result<(), Failure> {
         let workflow = input.workflow();
-        let body = json!({ "type": workflow, "data": input.to_value(), "run_id": run, "source": source });
-        let body = escaped(&body.to_string());
-        if body.len() > LONGEST_START {
-            let bytes = body.len();
-            return Err(Failure::validation(format!("the message has {bytes} bytes, more than {LONGEST_START}")));
+        let url = &self.urls(workflow)?.queue;
+        let data = input.to_value();
+        let body = escaped(&json!({ "type": workflow, "data": data, "run_id": run, "source": source }).to_string());
+        let body = match &self.starts {
+            _ if body.len() <= LONGEST_START => body,
+            None => {
+                let bytes = body.len();
+                return Err(Failure::validation(format!("the message has {bytes} bytes, more than {LONGEST_START}")));
+            }
+            Some(starts) => {
+                drop(body);
+                let place = starts.put(run, data.to_string().into_bytes()).await?;
+                escaped(&json!({ "type": workflow, "data_at": place, "run_id": run, "source": source }).to_string())
+            }
+        };
+        let request = self.client.send_message().queue_url(url).message_body(body);
+        request.send().await.map(drop).map_err(|error| failure("sqs start", &error))
+    }
+
+    async fn fetch(&self, place: &str) -> Result<Vec<u8>, Failure> {
+        match &self.starts {
+            Some(starts) => starts.get(place).await,
+            None => Err(Failure::validation("no bucket is configured for what messages refer to")),
         }
-        self.client
-            .send_message()
-            .queue_url(&self.urls(workflow)?.queue)
-            .message_body(body)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure("sqs start", &error))
     }
 
     async fn dead_letter(&self, workflow: WorkflowType, letter: &DeadLetter) -> Result<(), Failure> {
@@ -236,11 +283,11 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_up_and_cut() {
-        let seconds = |duration| whole_seconds(duration, LONGEST_DELAY);
+        let seconds = |duration| whole_seconds(duration, LONGEST_HOLD);
         assert_eq!(seconds(Duration::ZERO), 0);
         assert_eq!(seconds(Duration::from_nanos(1)), 1);
         assert_eq!(seconds(Duration::from_millis(1001)), 2);
-        assert_eq!(seconds(LONGEST_DELAY), 900);
+        assert_eq!(seconds(LONGEST_HOLD), 900);
         assert_eq!(seconds(Duration::MAX), 900);
     }
 

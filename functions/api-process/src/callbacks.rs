@@ -1,0 +1,320 @@
+//! `/workflow/runs/{id}/callbacks/{name}`: what a run asks of somebody, and the answer.
+//!
+//! **Invariants**
+//! - The token is the permission, whoever calls; without it, nobody learns whether the run or the callback exists.
+//! - GET shows and decides nothing: whoever follows the link of a mail before its reader does (a scanner, a preview)
+//!   changes nothing.
+//! - What a person or a run wrote is shown as text. The page has no scripts and loads nothing.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State, rejection::PathRejection},
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use ihelper_workflow::{
+    domain::{
+        RunId,
+        input::{Invalid, Violation},
+    },
+    engine::{Answered, Asked, Decision, Reply},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Api, Problem,
+    answer::fit,
+    body::{self, Body, FORM, Fields, fits_depth, is_json, media_type, pairs},
+    page,
+    problem::Decided,
+};
+
+/// The largest body: data of 64 KiB, however it is escaped.
+pub(crate) const MAX_BODY_BYTES: usize = 512 * 1024;
+
+// An answer's data stands in the journal and goes through every attempt that follows.
+const LONGEST_DATA: usize = 64 * 1024;
+const DEEPEST_DATA: usize = 32;
+const LONGEST_NAME: usize = 200;
+
+/// Shows what is asked, until when, and what was decided, as JSON or as a page with a form.
+pub(crate) async fn show(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let format = Format::preferred(&headers, Format::Json);
+    let token = token_of(query.as_deref());
+    let answer = match asked(&api, &place, token.as_deref()).await {
+        Ok((run, name, asked)) => match format {
+            Format::Html => page::question(&asked, is_open(&api, &asked)),
+            Format::Json => question(&api, run, name, &asked).await.unwrap_or_else(|problem| problem.into_response()),
+        },
+        Err(problem) => format.problem(problem),
+    };
+    kept_private(answer)
+}
+
+/// Takes an answer. The first one stands; given again in the same words, it is taken again.
+pub(crate) async fn answer(
+    State(api): State<Arc<Api>>,
+    place: Place,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let declared = media_type(&headers).unwrap_or_default();
+    let otherwise = if declared == FORM { Format::Html } else { Format::Json };
+    let format = Format::preferred(&headers, otherwise);
+    let taken = async {
+        let body = body::bytes(body, MAX_BODY_BYTES, None)?;
+        let given = match declared.as_str() {
+            FORM => Given::of_form(&body)?,
+            declared if is_json(declared) => Given::of_fields(body::object(&headers, &body)?)?,
+            _ => return Err(Problem::UnsupportedMediaType("application/json or application/x-www-form-urlencoded")),
+        };
+        let token = given.token.clone().or_else(|| token_of(query.as_deref()));
+        let reply = given.into_reply(api.clock.now())?;
+        let (run, name, token) = named(&place, token.as_deref()).ok_or_else(unknown)?;
+        match api.control.answer(run, name, token, &reply).await? {
+            Answered::Taken(reply) => Ok((run, name, reply)),
+            Answered::AnsweredOtherwise(reply) => Err(Problem::AnsweredOtherwise(reply)),
+            Answered::TooLate => Err(Problem::TooLate),
+            Answered::Unknown => Err(unknown()),
+        }
+    };
+    kept_private(match (taken.await, format) {
+        (Ok((_, _, reply)), Format::Html) => page::taken(&reply),
+        (Ok((run, name, reply)), Format::Json) => {
+            let decided = Decided::from(&*reply);
+            Json(json!({ "status": "taken", "run_id": run, "name": name, "decided": decided })).into_response()
+        }
+        (Err(problem), format) => format.problem(problem),
+    })
+}
+
+/// The run and the name in the path, as they came: they may not even be text.
+type Place = Result<Path<(String, String)>, PathRejection>;
+
+async fn asked<'a>(api: &Api, place: &'a Place, token: Option<&str>) -> Result<(RunId, &'a str, Asked), Problem> {
+    let (run, name, token) = named(place, token).ok_or_else(unknown)?;
+    let asked = api.control.asked(run, name, token).await?;
+    Ok((run, name, asked.ok_or_else(unknown)?))
+}
+
+/// What the address names; `None` where that can be nothing.
+fn named<'a, 'b>(place: &'a Place, token: Option<&'b str>) -> Option<(RunId, &'a str, &'b str)> {
+    let Path((run, name)) = place.as_ref().ok()?;
+    Some((run.parse().ok()?, name, token?))
+}
+
+/// One answer for everything that is not there, or not for this token.
+fn unknown() -> Problem {
+    Problem::NotFound("there is no such callback, or the token is not its own".to_owned())
+}
+
+/// The answer that somebody gave; that nobody did is none.
+pub(crate) fn decided(asked: &Asked) -> Option<&Reply> {
+    asked.reply.as_ref().filter(|reply| reply.decision != Decision::Expired)
+}
+
+fn is_open(api: &Api, asked: &Asked) -> bool {
+    asked.reply.is_none() && !asked.status.is_final() && api.clock.now() < asked.until
+}
+
+async fn question(api: &Api, run: RunId, name: &str, asked: &Asked) -> Result<Response, Problem> {
+    let mut body = json!({
+        "run_id": run,
+        "name": name,
+        "asks": asked.asks,
+        "until": asked.until,
+        "open": is_open(api, asked),
+    });
+    if let Some(reply) = decided(asked) {
+        body["decided"] = json!(Decided::from(reply));
+    }
+    // Whoever has the token may read it, and has no name here.
+    fit(api, &format!("callback:{run}"), run, body, &["asks"]).await
+}
+
+fn token_of(query: Option<&str>) -> Option<String> {
+    pairs(query.unwrap_or_default().as_bytes()).find(|(name, _)| name == "token").map(|(_, value)| value)
+}
+
+/// The address holds the token: it is kept out of caches, of other sites' logs and of frames.
+fn kept_private(mut answer: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 5] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::VARY, "accept"),
+    ];
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+/// An answer as it was sent.
+#[derive(Debug, Deserialize)]
+struct Given {
+    token: Option<String>,
+    decision: GivenDecision,
+    data: Option<Value>,
+    #[serde(default)]
+    by: String,
+}
+
+/// What somebody can decide; that nobody did is not among it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum GivenDecision {
+    Approve,
+    Reject,
+    Data,
+}
+
+impl Given {
+    fn of_fields(fields: Fields) -> Result<Self, Problem> {
+        body::typed(fields, &["token", "decision", "data", "by"])
+    }
+
+    /// Reads a form: its `comment` is the data.
+    fn of_form(form: &[u8]) -> Result<Self, Problem> {
+        #[derive(Deserialize)]
+        struct Form {
+            token: Option<String>,
+            decision: GivenDecision,
+            #[serde(default)]
+            comment: String,
+            #[serde(default)]
+            by: String,
+        }
+        let fields = pairs(form).map(|(name, value)| (name, Value::String(value))).collect();
+        let form: Form = body::typed(fields, &["token", "decision", "comment", "by"])?;
+        let comment = form.comment.trim();
+        let data = (!comment.is_empty()).then(|| json!({ "comment": comment }));
+        Ok(Self { token: form.token, decision: form.decision, data, by: form.by })
+    }
+
+    fn into_reply(self, at: jiff::Timestamp) -> Result<Reply, Problem> {
+        let mut violations = Vec::new();
+        let mut wrong = |field: &str, problem: String| violations.push(Violation { field: field.to_owned(), problem });
+        let by = self.by.trim();
+        if by.chars().count() > LONGEST_NAME || by.chars().any(char::is_control) {
+            wrong("by", format!("is not a line of at most {LONGEST_NAME} characters"));
+        }
+        let data = self.data.unwrap_or_default();
+        if !fits_depth(&data, DEEPEST_DATA) {
+            wrong("data", format!("nests deeper than {DEEPEST_DATA} levels"));
+        } else if data.to_string().len() > LONGEST_DATA {
+            wrong("data", format!("has more than {LONGEST_DATA} bytes"));
+        }
+        let decision = match self.decision {
+            GivenDecision::Approve => Decision::Approve,
+            GivenDecision::Reject => Decision::Reject,
+            GivenDecision::Data => {
+                if data.is_null() {
+                    wrong("data", "is missing".to_owned());
+                }
+                Decision::Data
+            }
+        };
+        if !violations.is_empty() {
+            return Err(Invalid(violations).into());
+        }
+        Ok(Reply { decision, data, by: by.to_owned(), at })
+    }
+}
+
+/// What an answer is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Html,
+}
+
+impl Format {
+    /// What `Accept` (RFC 9110) prefers; where it prefers neither, `otherwise`.
+    fn preferred(headers: &HeaderMap, otherwise: Self) -> Self {
+        let values: Vec<&str> =
+            headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).collect();
+        let (html, json) = (quality(&values, "text/html"), quality(&values, "application/json"));
+        match html.cmp(&json) {
+            std::cmp::Ordering::Greater => Self::Html,
+            std::cmp::Ordering::Less => Self::Json,
+            std::cmp::Ordering::Equal => otherwise,
+        }
+    }
+
+    fn problem(self, problem: Problem) -> Response {
+        match self {
+            Self::Json => problem.into_response(),
+            Self::Html => page::problem(&problem),
+        }
+    }
+}
+
+/// How much a media type is wanted, in thousandths: the range that names it most closely decides.
+fn quality(accept: &[&str], media_type: &str) -> u16 {
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let mut closest = (0, 0);
+    for range in accept.iter().flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let closeness = match name.as_str() {
+            name if name == media_type => 3,
+            name if name.strip_suffix("/*") == Some(kind) => 2,
+            "*/*" => 1,
+            _ => continue,
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let weight = weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0)).clamp(0.0, 1.0);
+        closest = closest.max((closeness, (weight * 1000.0) as u16));
+    }
+    closest.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(accept: Option<&'static str>) -> Format {
+        let headers = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept)));
+        Format::preferred(&headers.into_iter().collect(), Format::Json)
+    }
+
+    #[test]
+    fn a_browser_gets_a_page_and_everybody_else_json() {
+        let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for accept in [firefox, "text/html", "text/*;q=0.5", "application/json;q=0.1, TEXT/HTML; q=0.2"] {
+            assert_eq!(format(Some(accept)), Format::Html, "{accept}");
+        }
+        let json = ["*/*", "application/json", "text/html, application/json", "text/html;q=0", "image/png", ""];
+        for accept in json.map(Some).into_iter().chain([None]) {
+            assert_eq!(format(accept), Format::Json, "{accept:?}");
+        }
+        assert_eq!(Format::preferred(&HeaderMap::new(), Format::Html), Format::Html);
+    }
+
+    #[test]
+    fn a_form_says_what_its_fields_say() {
+        let given = Given::of_form(b"decision=reject&comment=+too+dear+%F0%9F%92%B8&by=Ann").unwrap();
+        let reply = given.into_reply(jiff::Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((reply.decision, reply.by.as_str()), (Decision::Reject, "Ann"));
+        assert_eq!(reply.data, json!({"comment": "too dear 💸"}));
+        assert_eq!(Given::of_form(b"decision=approve&comment=+&by=").unwrap().data, None);
+    }
+
+    #[test]
+    fn nobody_can_decide_that_nobody_did() {
+        for form in ["decision=expired", "decision=", "", "decision=approve&color=red"] {
+            assert!(matches!(Given::of_form(form.as_bytes()), Err(Problem::Invalid(_))), "`{form}`");
+        }
+    }
+}
