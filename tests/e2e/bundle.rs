@@ -1,7 +1,7 @@
 //! A handle on the bundle that is up.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::Command,
     time::{Duration, Instant},
 };
@@ -202,18 +202,19 @@ impl Bundle {
         assert!(answer.failed().is_empty());
     }
 
-    /// How many runs there are on data whose id begins so, in this status.
-    pub(crate) async fn count_runs(&self, workflow: &str, prefix: &str, status: &str) -> usize {
-        let mut count = 0;
+    /// The data ids, of those that begin so, whose runs are in this status.
+    pub(crate) async fn data_ids(&self, workflow: &str, prefix: &str, status: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
         let mut cursor = String::new();
         loop {
             let page =
                 self.get(&format!("/workflow/runs?type={workflow}&status={status}&limit=100{cursor}")).await.body;
             let runs = page["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
-            count += runs.iter().filter(|run| run["data_id"].as_str().unwrap().starts_with(prefix)).count();
+            let ids = runs.iter().map(|run| run["data_id"].as_str().unwrap()).filter(|id| id.starts_with(prefix));
+            found.extend(ids.map(str::to_owned));
             match page["cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return count,
+                None => return found,
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     process::refuse_stored_objects,
 };
 
-/// `POST /workflow/runs/{id}/cancel`: stops a run. No effect is begun any more; one that is under way may still end.
+/// `POST /workflow/runs/{id}/cancel`: stops a run. No mail is begun any more; what is under way may still end.
 pub(crate) async fn cancel(State(api): State<Arc<Api>>, principal: Principal, id: Id) -> Result<Response, Problem> {
     let (run, _) = find(&api, &principal, &id).await?;
     match api.control.cancel(run.id, &principal.caller()).await? {

@@ -257,7 +257,7 @@ async fn the_run_of_a_usual_email_takes_at_most_9_write_units_and_3_read_units()
     let (cost, lines) = by_queue(WorkflowType::EmailProcessing).await;
     let taken = cost.table();
     let is_within = taken.write <= EMAIL_LIMIT.write && taken.read <= EMAIL_LIMIT.read;
-    println!("{}", shown("email_processing, by queue", &cost, &lines));
+    eprintln!("{}", shown("email_processing, by queue", &cost, &lines));
     assert!(is_within, "{taken:?} is more than {EMAIL_LIMIT:?}");
 }
 
@@ -266,9 +266,9 @@ async fn every_typical_run_takes_what_is_committed() {
     let mut measured = Costs::default();
     for workflow in WorkflowType::ALL {
         let (queue, lines) = by_queue(workflow).await;
-        println!("{}", shown(&format!("{workflow}, by queue"), &queue, &lines));
+        eprintln!("{}", shown(&format!("{workflow}, by queue"), &queue, &lines));
         let (api, lines) = by_api(workflow).await;
-        println!("{}", shown(&format!("{workflow}, by the API"), &api, &lines));
+        eprintln!("{}", shown(&format!("{workflow}, by the API"), &api, &lines));
         measured.0.insert(workflow.name().to_owned(), Doors { queue, api });
     }
     if std::env::var_os("UPDATE_COSTS").is_some() {

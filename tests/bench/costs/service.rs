@@ -8,7 +8,7 @@ use ihelper_adapters::{
     aws::{Aws, Credentials, Timeouts},
     dynamodb::{Meter, RETENTION, Table, ValueStore},
 };
-use ihelper_workflow::domain::{Failure, RunId};
+use ihelper_workflow::domain::Failure;
 use serde_json::Value;
 
 /// What the service counts for each item and each index entry besides what is in it, in bytes.
@@ -95,9 +95,4 @@ impl ValueStore for NoValues {
     async fn get(&self, key: &str, _: u64) -> Result<Vec<u8>, Failure> {
         Err(Failure::validation(format!("a typical run needs no payload, but {key} was read")))
     }
-}
-
-/// The run that a partition key names.
-pub(crate) fn run_of(key: &str) -> Option<RunId> {
-    key.strip_prefix("RUN#")?.parse().ok()
 }

@@ -9,7 +9,7 @@ use ihelper_workflow::{
 };
 use serde_json::{Value, json};
 
-use super::stage::{Call, LEASE, Stage, Tale, busy, seconds, succeeded};
+use super::stage::{Call, LEASE, Stage, Tale, busy, resting, seconds, succeeded};
 
 /// One step after the other, each noted under the name of the worker that does it.
 const THREE_STEPS: Tale = |run, world| {
@@ -154,6 +154,26 @@ async fn two_workers_without_leases_do_an_at_most_once_effect_once_and_agree_on_
         both_planned += usize::from(stage.world.times("first plans") * stage.world.times("second plans") == 1);
     }
     assert!(both_planned >= 10, "the workers met {both_planned} times");
+}
+
+#[tokio::test]
+async fn a_worker_that_settles_its_effect_ends_the_run_although_another_has_put_it_up_for_attention() {
+    let stage = Stage::without_leases();
+    let tale: Tale = |run, world| {
+        Box::pin(async move {
+            run.effect("send", Semantics::AtMostOnce, |_key| world.works("send", seconds(30))).await?;
+            Ok(json!("done"))
+        })
+    };
+    let (first, second) = (stage.worker_named("first", tale), stage.worker_named("second", tale));
+    let late = async {
+        stage.world.clock.sleep(seconds(10)).await;
+        stage.attempt(&second).await
+    };
+    let (first, second) = tokio::join!(stage.attempt(&first), late);
+    assert_eq!(resting(second).status, Status::Attention);
+    assert_eq!(succeeded(first).result, Some(json!("done")));
+    assert_eq!(stage.world.diary(), ["send begun", "send done"]);
 }
 
 #[tokio::test]

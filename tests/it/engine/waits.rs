@@ -41,6 +41,7 @@ async fn a_sleep_puts_the_run_aside_and_it_comes_back_when_due_and_not_before() 
     let run = succeeded(stage.attempt(&worker).await);
     assert_eq!((run.result, run.failed_attempts), (Some(json!("done")), 0));
     assert_eq!(stage.world.diary(), ["before begun", "before done", "after begun", "after done"]);
+    assert_eq!(stage.world.done().await, ["before", "pause", "after"]);
 }
 
 #[tokio::test]

@@ -330,7 +330,7 @@ impl Context {
             match record.state {
                 StepState::Done => return self.replay(&record),
                 // It was not there when this attempt began, so its writer is at work right now.
-                StepState::Intended if self.attempt.log.from_others(&place.position).is_some() => {
+                StepState::Intended if self.attempt.log.standing_of_others(&place.position).is_some() => {
                     return Err(Stop::StandBack);
                 }
                 // The attempt that intended it is gone: nobody knows whether it got as far as doing it.
@@ -456,7 +456,7 @@ impl Context {
     pub async fn wait_for_callback(&mut self, callback: &Callback) -> Result<Option<Reply>, Stop> {
         let place = Place { position: callback.position.clone(), name: callback.name.clone(), kind: StepKind::Wait };
         // The answer may have been met since the callback was opened.
-        let mut wait = match self.attempt.log.from_others(&place.position) {
+        let mut wait = match self.attempt.log.standing_of_others(&place.position) {
             Some(record) => place.wait(&record)?,
             None => callback.wait.clone(),
         };
@@ -567,7 +567,7 @@ impl Context {
 
     /// What the journal has at a place, as far as this attempt knows it.
     fn journaled(&self, place: &Place) -> Result<Option<StepRecord>, Stop> {
-        let met = self.attempt.log.from_others(&place.position);
+        let met = self.attempt.log.standing_of_others(&place.position);
         match met.or_else(|| self.attempt.history.at(&place.position).cloned()) {
             Some(record) if record.name != place.name || record.kind != place.kind => Err(place.mismatch(&record)),
             found => Ok(found),

@@ -29,7 +29,8 @@ pub struct Control {
 /// What came of [`Control::cancel`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cancelling {
-    /// The run is cancelled: no effect is begun any more. One that was under way may still end.
+    /// The run is cancelled: no at-most-once effect is begun any more, and no other once an attempt that is under way
+    /// has heard of it. What was under way may still end.
     Cancelled(Box<Run>),
     /// The run had ended before.
     Ended(Box<Run>),

@@ -116,7 +116,7 @@ impl Log {
     }
 
     /// What another appended at this position since this attempt began.
-    pub(super) fn from_others(&self, position: &str) -> Option<StepRecord> {
+    pub(super) fn standing_of_others(&self, position: &str) -> Option<StepRecord> {
         self.state().others.at(position).cloned()
     }
 

@@ -11,7 +11,8 @@
 //! - Results are appended in the background, several at once where they come close together; an effect, a wait and
 //!   the end of the run wait for all of them.
 //! - An at-most-once effect happens only after its intent was appended by this attempt, and only once.
-//! - A cancellation is a segment too: no effect is begun after it.
+//! - A cancellation is a segment too: no at-most-once effect is begun after it. Another, which has no intent, may be
+//!   until the attempt appends something or renews its lease.
 //! - The lease saves money; nothing above depends on it.
 //!
 //! Deliberately absent: a scheduler, timers, threads of its own. Whoever delivers the run's message again
