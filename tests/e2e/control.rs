@@ -130,7 +130,7 @@ async fn a_dead_letter_is_listed_with_its_reason_sent_back_and_gone() {
     assert!(letter["reason"].as_str().unwrap().starts_with("extract_content:"), "{letter}");
 
     let text = "The price is EUR 5.";
-    let put = bundle.s3.put_object().bucket(bundle.bucket("documents")).key(format!("{key}"));
+    let put = bundle.s3.put_object().bucket(bundle.bucket("documents")).key(&key);
     put.body(text.as_bytes().to_vec().into()).send().await.unwrap();
     let redrive = json!({"type": "document_review", "ids": [letter["id"]]});
     let answer = bundle.post("/workflow/dead-letters/redrive", &[], &redrive).await;

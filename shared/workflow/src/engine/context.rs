@@ -218,8 +218,11 @@ impl Attempt {
     async fn record(&self, step: StepRecord, weight: Weight) -> Result<(), Stop> {
         self.progressed.store(true, Ordering::Relaxed);
         self.log.record(step, weight, weight == Weight::Outcome).await?;
-        // A step without a wait of its own would keep the writes, the lease and its neighbours waiting.
-        tokio::task::yield_now().await;
+        if weight != Weight::Outcome {
+            // A step without a wait of its own would keep the writes, the lease and its neighbours waiting. What came
+            // of an intent goes out when the workflow next waits, or beside the closing that follows it at once.
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 }
@@ -380,7 +383,6 @@ impl Context {
         match work().await {
             Ok(value) => {
                 let record = self.done(place, started_at, &value, Usage::default())?;
-                // It goes out at once; whatever comes next waits for it or ends the run with it.
                 self.attempt.record(record, Weight::Outcome).await?;
                 Ok(value)
             }

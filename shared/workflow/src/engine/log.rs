@@ -66,6 +66,18 @@ struct Pending {
     bytes: usize,
 }
 
+impl Pending {
+    /// Whether nobody's work depends on it once the run has ended: what came of an intent, which nobody else can say,
+    /// and of an effect that has no value.
+    fn may_come_last(&self) -> bool {
+        match self.weight {
+            Weight::Ordinary => false,
+            Weight::Happened => self.step.output.is_null(),
+            Weight::Outcome => true,
+        }
+    }
+}
+
 /// The writing end.
 pub(super) struct Log {
     journal: Arc<dyn Journal>,
@@ -147,7 +159,8 @@ impl Log {
     pub(super) async fn flush(&self) -> Result<(), Stop> {
         let until = {
             let mut state = self.state();
-            if state.settled < state.recorded {
+            // What is under way needs no hurrying, and what comes after it may linger.
+            if !state.pending.is_empty() {
                 state.urgent = true;
                 self.work.notify_one();
             }
@@ -157,25 +170,24 @@ impl Log {
         self.state().failed.clone().map_or(Ok(()), Err)
     }
 
-    /// The end of a workflow that came to a result: everything is durable but what [`Closing::last_entries`] may
-    /// take.
+    /// The end of a workflow that came to a result: gives the entries that its closing may tell of
+    /// ([`Closing::last_entries`]). Everything else is durable; what came of an intent is about to be, beside the
+    /// closing.
     ///
     /// [`Closing::last_entries`]: crate::ports::Closing::last_entries
     pub(super) async fn finish(&self) -> Result<Vec<StepRecord>, Stop> {
-        let needs_no_append = |pending: &Pending| pending.weight == Weight::Happened && pending.step.output.is_null();
-        let last = {
+        {
             let mut state = self.state();
-            if state.failed.is_none() && state.pending.iter().all(needs_no_append) {
-                let last = std::mem::take(&mut state.pending);
-                state.settled += last.len() as u64;
-                state.load = Load::default();
-                last
-            } else {
-                Vec::new()
+            let nothing_under_way = state.settled + state.pending.len() as u64 == state.recorded;
+            if state.failed.is_none() && nothing_under_way && state.pending.iter().all(Pending::may_come_last) {
+                let last = state.pending.iter().map(|pending| pending.step.clone()).collect();
+                state.retain(|pending| pending.weight == Weight::Outcome);
+                state.urgent = !state.pending.is_empty();
+                return Ok(last);
             }
-        };
+        }
         self.flush().await?;
-        Ok(last.into_iter().map(|pending| pending.step).collect())
+        Ok(Vec::new())
     }
 
     /// Lets nothing more be written but outcomes.
@@ -313,8 +325,13 @@ impl State {
 
     fn fail(&mut self, stop: Stop) {
         let stop = self.failed.get_or_insert(stop).clone();
+        self.retain(|pending| survives(pending.weight, &stop));
+    }
+
+    /// Gives up what is pending, but for this.
+    fn retain(&mut self, keep: impl Fn(&Pending) -> bool) {
         let before = self.pending.len();
-        self.pending.retain(|pending| survives(pending.weight, &stop));
+        self.pending.retain(keep);
         self.settled += (before - self.pending.len()) as u64;
         self.load = Load { entries: self.pending.len(), bytes: self.pending.iter().map(|pending| pending.bytes).sum() };
     }

@@ -128,6 +128,7 @@ pub enum Outcome {
 /// What came of letting a workflow run.
 #[derive(Default)]
 struct Round {
+    attempt: Option<Arc<Attempt>>,
     last_entries: Vec<StepRecord>,
     usage: Option<Usage>,
     progressed: bool,
@@ -401,12 +402,25 @@ impl Worker {
             met_others: attempt.log().has_met_others(),
             awaits_callback_from: attempt.awaits_callback().then(|| attempt.log().unseen_from()),
             last_entries: Vec::new(),
+            attempt: Some(attempt),
         };
         let result = ended.map(|(value, last_entries)| {
             round.last_entries = last_entries;
             value
         });
         (result, round)
+    }
+
+    /// Ends a run that came to a result, while the outcome of its last effect is still on its way into the journal:
+    /// should the run not be closed, it stands there.
+    async fn succeed(&self, run: Run, closing: Closing, attempt: Option<Arc<Attempt>>) -> Result<Outcome, Failure> {
+        let Some(attempt) = attempt else { return self.end(run, closing).await };
+        let ended = async { futures::join!(self.end(run, closing), attempt.log().flush()).0 };
+        tokio::select! {
+            biased;
+            ended = ended => ended,
+            never = attempt.log().write() => match never {},
+        }
     }
 
     /// Renews the lease as long as the attempt lasts; once it is lost, the attempt stops at its next step, and once
@@ -434,7 +448,7 @@ impl Worker {
                 let mut closing = Closing::new(run.workflow, from, Status::Succeeded);
                 (closing.result, closing.usage) = (Some(value), round.usage);
                 closing.last_entries = round.last_entries;
-                return self.end(run, closing).await;
+                return self.succeed(run, closing, round.attempt).await;
             }
             Err(stop) => stop,
         };

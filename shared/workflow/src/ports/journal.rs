@@ -109,8 +109,8 @@ pub struct Closing {
     pub status: Status,
     /// The result of a run that succeeded.
     pub result: Option<Value>,
-    /// Entries that no journal has and nobody will miss who does not look at this run: outcomes of at-least-once
-    /// effects without a value, at its very end.
+    /// What came of effects at the very end, for who looks at this run: of at-least-once ones without a value, which no
+    /// journal has, and of at-most-once ones, which may still be on their way there.
     pub last_entries: Vec<StepRecord>,
     /// The last error; `None` keeps the one that stands.
     pub error: Option<Failure>,
