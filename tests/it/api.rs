@@ -6,18 +6,23 @@ mod letters;
 mod repeats;
 mod uploads;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use api_process::{Api, MAX_BODY_BYTES, router};
+use async_trait::async_trait;
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use ihelper_runtime::settings::AuthMode;
-use ihelper_testkit::WorkflowTester;
+use ihelper_testkit::{WorkflowTester, memory::VirtualClock};
 use ihelper_workflow::{
     domain::{Failure, Kind, Run, RunId, WorkflowType, definition::Definition},
     embedded,
+    engine::{Context, Deadline, Stop, Workflow},
     ports::Clock as _,
 };
 use jiff::Timestamp;
@@ -217,6 +222,50 @@ async fn a_caller_who_prefers_that_gets_the_runs_address_and_the_consumer_does_t
     let messages = front.tester.queue.messages(WorkflowType::EmailProcessing);
     assert!(messages.iter().all(|message| message.body.run_id().to_string() == served.body["run_id"]));
     assert!(messages.iter().any(|message| message.delay.is_zero()));
+}
+
+/// Takes ten seconds for each of five steps, and notes those that it did.
+struct Lengthy {
+    clock: VirtualClock,
+    done: Mutex<Vec<usize>>,
+}
+
+#[async_trait]
+impl Workflow for Lengthy {
+    fn workflow(&self) -> WorkflowType {
+        WorkflowType::TaskAutomation
+    }
+
+    async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
+        for number in 0..5 {
+            run.step(&format!("step_{number}"), || async {
+                self.clock.sleep(Duration::from_secs(10)).await;
+                self.done.lock().unwrap().push(number);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(json!("done"))
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_gets_too_long_answers_with_the_runs_address_and_the_consumer_does_no_step_again() {
+    let tester = Arc::new(WorkflowTester::new());
+    let lengthy = Arc::new(Lengthy { clock: tester.clock.clone(), done: Mutex::default() });
+    let worker = || tester.worker_with([lengthy.clone() as Arc<dyn Workflow>]);
+    let front = Front::changed(tester.clone(), |api| api.worker = worker());
+    let served = front.post(&task()).await;
+    assert_eq!((served.status, &served.body["status"]), (StatusCode::ACCEPTED, &json!("queued")), "{}", served.text);
+    assert_eq!(served.header("location"), path_of(served.run_id(), ""));
+    assert_eq!(*lengthy.done.lock().unwrap(), [0, 1], "two steps fit into a call");
+
+    let message = tester.queue.take(WorkflowType::TaskAutomation).expect("it is handed over at once");
+    assert_eq!(message.body.run_id(), served.run_id());
+    let deadline = Deadline::at(tester.clock.now() + Duration::from_secs(290));
+    worker().resume(served.run_id(), deadline).await.unwrap();
+    assert_eq!(front.show(served.run_id()).await["status"], "succeeded");
+    assert_eq!(*lengthy.done.lock().unwrap(), [0, 1, 2, 3, 4]);
 }
 
 #[tokio::test]
