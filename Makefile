@@ -8,7 +8,7 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench watch token deploy clean tools nextest
+.PHONY: help demo dev test check bench fuzz watch token deploy clean tools nextest fuzzer
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,7 @@ test: nextest ## units, contracts, integration, and end to end on the local AWS
 	cargo test --doc --workspace $(QUICK)
 	$(STACK) run --all-targets --parameter LeaseSeconds=5 -- $(NEXTEST) --run-ignored all \
 	  -E 'package(ihelper-e2e) or (package(ihelper-adapters) and test(local::))'
+	@$(MAKE) --no-print-directory fuzz SECONDS=10
 
 check: tools ## formatting, lints, documentation, licences, advisories, templates
 	cargo fmt --all --check
@@ -37,6 +38,20 @@ check: tools ## formatting, lints, documentation, licences, advisories, template
 # No AWS in it, so it compiles in two minutes; it fails only when one of the engine's two claims does.
 bench: ## what a run takes: time over its model, processor, price of a million; tables in target/bench
 	cargo run --package ihelper-bench --profile bench-run --locked
+
+# What it finds lies in tests/fuzz/artifacts; `cargo fuzz run` with that file as its argument plays it again. No sanitizer:
+# that would take another toolchain, and there is no unsafe code here for one to watch.
+FUZZ_TARGETS := mail documents definitions inputs events
+SECONDS ?= 600
+fuzz: fuzzer ## mail, documents, definitions, inputs and events at random, SECONDS for each: no panic, hang or flood of memory
+	@for target in $(FUZZ_TARGETS); do \
+	  log=tests/fuzz/corpus/$$target.log; mkdir -p tests/fuzz/corpus/$$target; \
+	  PATH="$(CURDIR)/$(FUZZER)/bin:$$PATH" cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none $$target \
+	    tests/fuzz/corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(SECONDS) -verbosity=0 \
+	    -print_final_stats=1 -rss_limit_mb=1024 -timeout=10 -max_len=65536 >$$log 2>&1 || { tail -n 60 $$log; exit 1; }; \
+	  awk -v target=$$target '/executed_units/ { runs = $$2 } /peak_rss/ { memory = $$2 } \
+	    END { printf "fuzzed %s: %d inputs, at most %d MB, nothing found\n", target, runs, memory }' $$log; \
+	done
 
 watch: ## serve the API from the sources, reloading, against the AWS of a running `make dev`
 	@$(STACK) watch
@@ -56,10 +71,14 @@ deploy: tools ## build for AWS and deploy there, asking what it needs to know: A
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)
 
 clean: ## forget everything built, installed and logged
-	rm -rf target .local .aws-sam
+	rm -rf target tests/fuzz/target .local .aws-sam
 
 tools:
 	@$(STACK) tools
+
+FUZZER := .local/tools/fuzzer
+fuzzer:
+	@test -x $(FUZZER)/bin/cargo-fuzz || cargo install cargo-fuzz --locked --version 0.13.2 --root $(FUZZER)
 
 nextest:
 	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked --version 0.9.143
