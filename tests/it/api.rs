@@ -203,7 +203,7 @@ async fn a_workflow_answers_with_its_result_and_its_run_can_be_looked_up() {
     let run = front.get("alice", "", &path).await.body;
     assert_eq!((&run["status"], &run["data_id"]), (&json!("succeeded"), &json!("test123")));
     let names: Vec<&str> = run["steps"].as_array().unwrap().iter().map(|step| step["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["analyze_email", "generate_response", "claim_answer", "send_response", "update_email_tracking"]);
+    assert_eq!(names, ["analyze_email", "generate_response", "send_response", "update_email_tracking"]);
 
     let listed = front.get("alice", "", "/workflow/runs?type=email_processing&status=succeeded").await.body;
     assert_eq!(listed["runs"][0]["run_id"], served.body["run_id"]);

@@ -100,7 +100,7 @@ async fn a_delivery_event_settles_a_mail_of_unknown_outcome_and_the_run_goes_on(
         "aws.ses",
         "Email Delivered",
         json!({"eventType": "Delivery",
-        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00003"]}}}),
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00002"]}}}),
     );
     assert_eq!(handler(&tester).handle(delivered).await.unwrap(), Handled::Settled);
 
@@ -136,7 +136,7 @@ async fn a_delivery_event_that_comes_before_the_run_needs_attention_is_not_lost(
         "aws.ses",
         "Email Delivered",
         json!({"eventType": "Delivery",
-        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00003"]}}}),
+        "mail": {"messageId": "m", "tags": {"run_id": [run.id.to_string()], "step": ["00002"]}}}),
     );
     handler(&tester).handle(delivered).await.unwrap();
 
@@ -145,6 +145,99 @@ async fn a_delivery_event_that_comes_before_the_run_needs_attention_is_not_lost(
         other => panic!("{other:?}"),
     }
     assert_eq!(tester.mailer.sent().len(), sent_before + 1);
+}
+
+/// A delivery event of this kind about the mail that a run sent at this position.
+fn of_mail(kind: &str, run: &str, position: &str) -> Value {
+    let recipients = json!([{"emailAddress": "\"Ann\" <Ann@Example.com>"}]);
+    let detail = json!({"eventType": kind, "mail": {"messageId": "m", "tags": {"run_id": [run], "step": [position]}},
+        "bounce": {"bounceType": "Transient", "bouncedRecipients": recipients},
+        "complaint": {"complainedRecipients": recipients, "complaintFeedbackType": "not-spam"},
+        "reject": {"reason": "Bad content"}, "failure": {"errorMessage": "x"}, "deliveryDelay": {"delayType": "General"}});
+    event("aws.ses", "Email Event", detail)
+}
+
+/// A run whose mail nobody knows about.
+async fn in_doubt(tester: &WorkflowTester) -> ihelper_workflow::domain::Run {
+    tester.mailer.lose_next_answer(Failure::new(Kind::Timeout, "no answer").with_unknown_outcome());
+    let email = json!({"id": "a", "from": "ann@example.com", "content": "When do you open?"});
+    let run = tester.execute("email_processing", email).await.unwrap();
+    assert_eq!(run.status, Status::Attention);
+    run
+}
+
+#[tokio::test]
+async fn every_event_of_a_mail_that_went_out_settles_its_run_once_in_any_order() {
+    let kinds = ["Send", "Delivery", "DeliveryDelay", "Bounce", "Complaint"];
+    for first in 0..kinds.len() {
+        let tester = WorkflowTester::new();
+        let run = in_doubt(&tester).await;
+        let id = run.id.to_string();
+        // The others come later, some of them twice, and a rejection that contradicts them at last.
+        let others = kinds.iter().cycle().skip(first).take(kinds.len() + 2).chain(&["Reject", "Rendering Failure"]);
+        for (number, kind) in others.enumerate() {
+            assert_eq!(handler(&tester).handle(of_mail(kind, &id, "00002")).await.unwrap(), Handled::Settled);
+            if number == 0 {
+                let run = tester.go_on(run.id).await.unwrap();
+                assert_eq!(
+                    (run.status, run.result.unwrap()["response_generated"].clone()),
+                    (Status::Succeeded, json!(true))
+                );
+            }
+        }
+        assert_eq!(tester.mailer.sent().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_mail_that_was_rejected_is_sent_again_by_its_run() {
+    for kind in ["Reject", "Rendering Failure"] {
+        let tester = WorkflowTester::new();
+        let run = in_doubt(&tester).await;
+        let rejected = of_mail(kind, &run.id.to_string(), "00002");
+        for _ in 0..2 {
+            assert_eq!(handler(&tester).handle(rejected.clone()).await.unwrap(), Handled::Settled);
+        }
+        let run = tester.go_on(run.id).await.unwrap();
+        assert_eq!(run.status, Status::Succeeded);
+        assert_eq!(tester.mailer.sent().len(), 2, "the one whose answer was lost, and the one that counts");
+        // A late event about the first changes nothing any more.
+        handler(&tester).handle(of_mail("Send", &run.id.to_string(), "00002")).await.unwrap();
+        assert_eq!(tester.run(run.id).await.unwrap(), run);
+    }
+}
+
+#[tokio::test]
+async fn events_about_what_is_not_there_change_nothing() {
+    let tester = WorkflowTester::new();
+    let run = in_doubt(&tester).await;
+    let id = run.id.to_string();
+    for (run, position) in
+        [("01ARZ3NDEKTSV4RRFFQ69G5FAV", "00002"), ("x", "00002"), (&id, "00009"), (&id, ""), ("", "")]
+    {
+        for kind in ["Delivery", "Reject", "Bounce"] {
+            assert_eq!(handler(&tester).handle(of_mail(kind, run, position)).await.unwrap(), Handled::Settled);
+        }
+    }
+    assert_eq!(handler(&tester).handle(of_mail("Open", &id, "00002")).await.unwrap(), Handled::Ignored);
+    assert_eq!(tester.run(run.id).await.unwrap().status, Status::Attention);
+}
+
+#[tokio::test]
+async fn a_full_mailbox_and_praise_suppress_nobody_and_a_complaint_does() {
+    let tester = WorkflowTester::new();
+    let question = json!({"id": "a", "from": "ann+1@example.com", "content": "When do you open?"});
+    for kind in ["Bounce", "Complaint"] {
+        handler(&tester).handle(of_mail(kind, "x", "y")).await.unwrap();
+    }
+    let result = tester.execute_workflow("email_processing", question.clone()).await.unwrap();
+    assert_eq!(result["response_generated"], true);
+    let mut complaint = of_mail("Complaint", "x", "y");
+    complaint["detail"]["complaint"]["complaintFeedbackType"] = json!("abuse");
+    handler(&tester).handle(complaint).await.unwrap();
+    tester.clock.advance(std::time::Duration::from_secs(1_000_000));
+    let result = tester.execute_workflow("email_processing", question).await.unwrap();
+    assert_eq!(result["withheld"], "the sender's address bounced or complained");
 }
 
 #[tokio::test]

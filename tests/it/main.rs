@@ -5,6 +5,7 @@ mod consumer;
 mod engine;
 mod events;
 mod golden;
+mod mail;
 mod sweep;
 mod template;
 mod workflows;

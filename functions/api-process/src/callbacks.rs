@@ -40,6 +40,12 @@ const LONGEST_DATA: usize = 64 * 1024;
 const DEEPEST_DATA: usize = 32;
 const LONGEST_NAME: usize = 200;
 
+/// What is asked may hold texts, by name, that whoever approves can write anew.
+pub(crate) const EDITABLE: &str = "editable";
+
+// In a form, the name of such a text stands behind this.
+const EDITED: &str = "edit.";
+
 /// Shows what is asked, until when, and what was decided, as JSON or as a page with a form.
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
@@ -80,6 +86,10 @@ pub(crate) async fn answer(
         let token = given.token.clone().or_else(|| token_of(query.as_deref()));
         let reply = given.into_reply(api.clock.now())?;
         let (run, name, token) = named(&place, token.as_deref()).ok_or_else(unknown)?;
+        if reply.data.is_object() {
+            let asked = api.control.asked(run, name, token).await?.ok_or_else(unknown)?;
+            check_edited(&asked.asks, &reply.data)?;
+        }
         match api.control.answer(run, name, token, &reply).await? {
             Answered::Taken(reply) => Ok((run, name, reply)),
             Answered::AnsweredOtherwise(reply) => Err(Problem::AnsweredOtherwise(reply)),
@@ -115,6 +125,25 @@ fn named<'a, 'b>(place: &'a Place, token: Option<&'b str>) -> Option<(RunId, &'a
 /// One answer for everything that is not there, or not for this token.
 fn unknown() -> Problem {
     Problem::NotFound("there is no such callback, or the token is not its own".to_owned())
+}
+
+/// The texts in what is asked that can be written anew.
+pub(crate) fn editable(asks: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let texts = asks.get(EDITABLE).and_then(Value::as_object).into_iter().flatten();
+    texts.filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)))
+}
+
+/// What was written anew is a text, and says something.
+fn check_edited(asks: &Value, data: &Value) -> Result<(), Problem> {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+    let wrong = editable(asks).filter(|(name, _)| data.get(name).is_some_and(|value| !is_text(value)));
+    let violations: Vec<Violation> = wrong
+        .map(|(name, _)| Violation {
+            field: format!("data.{name}"),
+            problem: "is not a text that says something".to_owned(),
+        })
+        .collect();
+    if violations.is_empty() { Ok(()) } else { Err(Invalid(violations).into()) }
 }
 
 /// The answer that somebody gave; that nobody did is none.
@@ -184,7 +213,7 @@ impl Given {
         body::typed(fields, &["token", "decision", "data", "by"])
     }
 
-    /// Reads a form: its `comment` is the data.
+    /// Reads a form: its `comment`, and what was written anew, is the data.
     fn of_form(form: &[u8]) -> Result<Self, Problem> {
         #[derive(Deserialize)]
         struct Form {
@@ -195,10 +224,21 @@ impl Given {
             #[serde(default)]
             by: String,
         }
-        let fields = pairs(form).map(|(name, value)| (name, Value::String(value))).collect();
-        let form: Form = body::typed(fields, &["token", "decision", "comment", "by"])?;
+        let (edited, fields): (Vec<_>, Vec<_>) = pairs(form)
+            .map(|(name, value)| (name, Value::String(value)))
+            .partition(|(name, _)| name.starts_with(EDITED));
+        let form: Form = body::typed(fields.into_iter().collect(), &["token", "decision", "comment", "by"])?;
+        let edited = edited.into_iter().filter_map(|(name, text)| Some((name.strip_prefix(EDITED)?.to_owned(), text)));
+        let mut data: serde_json::Map<String, Value> = match form.decision {
+            GivenDecision::Approve => edited.collect(),
+            // What is rejected is not sent, however it was written.
+            GivenDecision::Reject | GivenDecision::Data => serde_json::Map::new(),
+        };
         let comment = form.comment.trim();
-        let data = (!comment.is_empty()).then(|| json!({ "comment": comment }));
+        if !comment.is_empty() {
+            data.insert("comment".to_owned(), Value::String(comment.to_owned()));
+        }
+        let data = (!data.is_empty()).then_some(Value::Object(data));
         Ok(Self { token: form.token, decision: form.decision, data, by: form.by })
     }
 
@@ -309,6 +349,10 @@ mod tests {
         assert_eq!((reply.decision, reply.by.as_str()), (Decision::Reject, "Ann"));
         assert_eq!(reply.data, json!({"comment": "too dear 💸"}));
         assert_eq!(Given::of_form(b"decision=approve&comment=+&by=").unwrap().data, None);
+        let edited = b"decision=approve&comment=ok&edit.text=Hello%0D%0AAnn&edit.subject=Re%3A+x";
+        let data = Given::of_form(edited).unwrap().data.unwrap();
+        assert_eq!(data, json!({"comment": "ok", "text": "Hello\r\nAnn", "subject": "Re: x"}));
+        assert_eq!(Given::of_form(b"decision=reject&edit.text=x").unwrap().data, None);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use minijinja::{Environment, UndefinedBehavior, value::Serde};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Problem, callbacks::decided};
+use crate::{
+    Problem,
+    callbacks::{self, decided},
+};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
@@ -42,8 +45,18 @@ struct Page {
     rows: Vec<Row>,
     /// Whether there are more details than rows.
     is_cut: bool,
+    /// What whoever approves can write anew.
+    fields: Vec<Field>,
     /// Whether it can be answered.
     is_open: bool,
+}
+
+/// A text that can be written anew.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Field {
+    name: String,
+    text: String,
+    is_long: bool,
 }
 
 /// A line of the details: a value with its name, further in the deeper it lies.
@@ -76,7 +89,9 @@ pub(crate) fn question(asked: &Asked, is_open: bool) -> Response {
     let mut details = Details::default();
     match (&asked.asks, question) {
         (Value::Object(asks), Some(_)) => {
-            let others = asks.iter().filter(|(name, _)| !matches!(name.as_str(), "question" | "details"));
+            let is_shown_elsewhere =
+                |name: &str| matches!(name, "question" | "details") || (is_open && name == callbacks::EDITABLE);
+            let others = asks.iter().filter(|(name, _)| !is_shown_elsewhere(name));
             details.add_values(0, asks.get("details").into_iter());
             others.for_each(|(name, value)| details.add(0, name, value));
         }
@@ -92,9 +107,19 @@ pub(crate) fn question(asked: &Asked, is_open: bool) -> Response {
         until: Some(asked.until.into()),
         rows: details.rows,
         is_cut: details.is_cut,
+        fields: if is_open { fields(&asked.asks) } else { Vec::new() },
         is_open,
     };
     render(StatusCode::OK, page)
+}
+
+fn fields(asks: &Value) -> Vec<Field> {
+    let texts = callbacks::editable(asks).map(|(name, text)| Field {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        is_long: text.contains('\n') || text.len() > 200,
+    });
+    texts.collect()
 }
 
 /// Thanks for an answer.

@@ -1,9 +1,12 @@
 //! What an event means, told from the event alone.
 
-use ihelper_workflow::domain::{
-    RunId, WorkflowType,
-    document::ObjectRef,
-    input::{self, Invalid},
+use ihelper_workflow::{
+    domain::{
+        RunId, WorkflowType,
+        document::ObjectRef,
+        input::{self, Invalid},
+    },
+    mail,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -199,6 +202,7 @@ fn mail_event(value: &Value) -> Result<Meaning, Invalid> {
     struct Complaint {
         #[serde(default)]
         complained_recipients: Vec<Recipient>,
+        complaint_feedback_type: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -213,8 +217,16 @@ fn mail_event(value: &Value) -> Result<Meaning, Invalid> {
     };
     // A full mailbox (a transient bounce) is reachable again later.
     let bounced = bounce.filter(|bounce| bounce.bounce_type == "Permanent").map(|bounce| bounce.bounced_recipients);
-    let complained = complaint.map(|complaint| complaint.complained_recipients);
-    let unreachable = [bounced, complained].into_iter().flatten().flatten().map(|recipient| recipient.email_address);
+    // Who takes a mail out of the spam folder complains about the folder (RFC 5965, section 7.3).
+    let complained = complaint
+        .filter(|complaint| complaint.complaint_feedback_type.as_deref() != Some("not-spam"))
+        .map(|complaint| complaint.complained_recipients);
+    let unreachable = [bounced, complained]
+        .into_iter()
+        .flatten()
+        .flatten()
+        // It may come as it stood in the mail's `To`.
+        .map(|recipient| mail::first_address(&recipient.email_address).unwrap_or(recipient.email_address));
     let tag = |name: &str| mail.tags.get(name).and_then(|values| values.first()).cloned();
     Ok(Meaning::Mail(MailEvent {
         fate,

@@ -21,6 +21,7 @@ use aws_sdk_sesv2::{
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use ihelper_workflow::{
     domain::{Failure, Kind, RunId, email::OutgoingMail},
+    mail::as_html,
     ports::{Mailer, Receipt},
 };
 use mail_builder::{
@@ -161,7 +162,16 @@ fn is_address(text: &str) -> bool {
             .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
 }
 
-/// The mail as it goes over the wire.
+/// The mail as it goes over the wire, sent by this sender.
+///
+/// # Errors
+/// This returns an error of kind `Validation` when the sender is not an address.
+pub fn message(sender: &str, mail: &OutgoingMail) -> Result<Vec<u8>, Failure> {
+    let sender = Sender::parse(sender).ok_or_else(|| Failure::validation("the sender is not an address"))?;
+    Ok(compose(&sender, mail))
+}
+
+// Plain text first: the last of the alternatives is the one preferred (RFC 2046, section 5.1.4).
 fn compose(sender: &Sender, mail: &OutgoingMail) -> Vec<u8> {
     let mut message = Vec::new();
     write(&mut message, "From", &Address::new_address(sender.name.as_deref(), sender.address.as_str()));
@@ -179,7 +189,9 @@ fn compose(sender: &Sender, mail: &OutgoingMail) -> Vec<u8> {
     // Exchange and Outlook do not look at Auto-Submitted.
     write(&mut message, "X-Auto-Response-Suppress", &Raw::new("All"));
     write(&mut message, "MIME-Version", &Raw::new("1.0"));
-    MessageBuilder::new().text_body(line_breaks(&mail.text)).serialize_body(&mut message);
+    let text = line_breaks(&mail.text);
+    let page = as_html(&text);
+    MessageBuilder::new().text_body(text).html_body(page).serialize_body(&mut message);
     message
 }
 
@@ -245,7 +257,7 @@ mod tests {
             .collect()
     }
 
-    const HEADERS: [&str; 10] = [
+    const HEADERS: [&str; 9] = [
         "From",
         "To",
         "Subject",
@@ -255,7 +267,6 @@ mod tests {
         "X-Auto-Response-Suppress",
         "MIME-Version",
         "Content-Type",
-        "Content-Transfer-Encoding",
     ];
 
     #[test]
@@ -348,7 +359,7 @@ mod tests {
              Auto-Submitted: auto-replied\r\n\
              X-Auto-Response-Suppress: All\r\n\
              MIME-Version: 1.0\r\n\
-             Content-Type: text/plain; charset=\"utf-8\"\r\n"
+             Content-Type: multipart/alternative;"
             ),
             "{message}"
         );

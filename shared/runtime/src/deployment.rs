@@ -200,7 +200,10 @@ impl Deployment {
                 objects: self.stored_mail(),
                 tracking: self.tracking(),
                 clock: self.clock(),
+                queue: self.queue(),
+                bus: self.bus(),
                 own_address: self.settings.sender_address.clone(),
+                public_url: self.settings.public_url.clone(),
             }),
             WorkflowType::DocumentReview => Arc::new(DocumentReview {
                 assistant: self.assistant(),
@@ -220,7 +223,7 @@ impl Deployment {
     }
 
     fn tools(&self) -> Toolbox {
-        let bus: Arc<dyn EventBus> = Arc::new(EventBridgeBus::new(&self.aws, &self.settings.event_bus));
+        let bus = self.bus();
         let approval = RequestApproval {
             bus: Arc::clone(&bus),
             mailer: self.mailer(),
@@ -242,6 +245,10 @@ impl Deployment {
         match self.configuration.assistant.kind {
             AssistantKind::Rules => Arc::new(RulesAssistant),
         }
+    }
+
+    fn bus(&self) -> Arc<dyn EventBus> {
+        Arc::new(EventBridgeBus::new(&self.aws, &self.settings.event_bus))
     }
 
     fn mailer(&self) -> Arc<dyn Mailer> {

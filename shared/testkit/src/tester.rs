@@ -86,7 +86,10 @@ impl Ports {
                 objects: Arc::clone(&self.objects),
                 tracking: Arc::clone(&self.tracking),
                 clock: Arc::clone(&self.clock),
+                queue: Arc::clone(&self.queue),
+                bus: Arc::clone(&self.bus),
                 own_address: OWN_ADDRESS.to_owned(),
+                public_url: None,
             }),
             Arc::new(DocumentReview {
                 assistant: Arc::clone(&self.assistant),

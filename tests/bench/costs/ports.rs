@@ -240,6 +240,10 @@ impl AnswerLedger for Watched<TableAnswerLedger> {
         self.watch("answers claim", self.port.claim(address, run, now, window)).await
     }
 
+    async fn release(&self, address: &str, run: RunId) -> Result<(), Failure> {
+        self.watch("answers release", self.port.release(address, run)).await
+    }
+
     async fn suppress(&self, address: &str, now: Timestamp) -> Result<(), Failure> {
         self.watch("answers suppress", self.port.suppress(address, now)).await
     }

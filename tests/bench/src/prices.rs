@@ -300,6 +300,6 @@ mod tests {
             assert!(facts.payload_bytes > 1_000, "{workflow}: {facts:?}");
             steps.push(facts.steps);
         }
-        assert_eq!(steps, [5, 7, 6]);
+        assert_eq!(steps, [4, 7, 6]);
     }
 }

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use ihelper_testkit::{
     OWN_ADDRESS, PlainTextExtractor,
     memory::{
-        MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryTracking, SeededEntropy,
+        MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryTracking,
+        SeededEntropy,
     },
 };
 use ihelper_workflow::{
@@ -113,9 +114,12 @@ impl Stage {
                 mailer,
                 answers: Arc::new(self.answers.clone()),
                 objects,
+                queue: Arc::new(MemoryQueue::new(RealClock)),
+                bus: Arc::new(MemoryEventBus::new()),
                 tracking,
                 clock,
                 own_address: OWN_ADDRESS.to_owned(),
+                public_url: None,
             }),
             WorkflowType::DocumentReview => Arc::new(DocumentReview {
                 assistant,
@@ -352,6 +356,10 @@ impl Tracking for Slow<MemoryTracking> {
 impl AnswerLedger for Slow<MemoryAnswerLedger> {
     async fn claim(&self, address: &str, run: RunId, now: Timestamp, window: Duration) -> Result<Claim, Failure> {
         self.slowly(self.inner.claim(address, run, now, window)).await
+    }
+
+    async fn release(&self, address: &str, run: RunId) -> Result<(), Failure> {
+        self.slowly(self.inner.release(address, run)).await
     }
 
     async fn suppress(&self, address: &str, now: Timestamp) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use ihelper_workflow::{
     domain::{Failure, RunId},
-    ports::{AnswerLedger, Claim},
+    ports::{AnswerLedger, Claim, sender_key},
 };
 use jiff::Timestamp;
 
@@ -64,6 +64,24 @@ impl AnswerLedger for TableAnswerLedger {
         })
     }
 
+    async fn release(&self, address: &str, run: RunId) -> Result<(), Failure> {
+        // A window that ended long ago is as good as none, and its entry expires as it would have.
+        let outcome = self
+            .table
+            .client()
+            .update_item()
+            .table_name(self.table.name())
+            .set_key(Some(entry(address)))
+            .update_expression("SET window_until = :over")
+            .condition_expression("run_id = :run_id AND attribute_not_exists(suppressed_at)")
+            .expression_attribute_values(":over", instant(Timestamp::UNIX_EPOCH))
+            .expression_attribute_values(":run_id", text(run.to_string()))
+            .set_return_consumed_capacity(self.table.capacity())
+            .send()
+            .await;
+        self.table.written("dynamodb release answer", outcome).map(drop)
+    }
+
     async fn suppress(&self, address: &str, now: Timestamp) -> Result<(), Failure> {
         let mut item = entry(address);
         item.insert(SUPPRESSED.to_owned(), moment(now));
@@ -82,6 +100,6 @@ impl AnswerLedger for TableAnswerLedger {
 }
 
 fn entry(address: &str) -> Item {
-    let hash = blake3::hash(address.to_lowercase().as_bytes());
+    let hash = blake3::hash(sender_key(address).as_bytes());
     Item::from([("pk".to_owned(), text(format!("ANSWER#{hash}"))), ("sk".to_owned(), text("ANSWER"))])
 }

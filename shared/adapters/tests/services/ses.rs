@@ -114,5 +114,6 @@ async fn delivery_events_will_find_their_way_back() {
     );
     let raw = base64::engine::general_purpose::STANDARD.decode(sent["Content"]["Raw"]["Data"].as_str().unwrap());
     let raw = String::from_utf8(raw.unwrap()).unwrap();
-    assert!(raw.contains("\r\nTo: <ann@example.com>\r\n") && raw.ends_with("\r\n\r\nyes"), "{raw}");
+    assert!(raw.contains("\r\nTo: <ann@example.com>\r\n") && raw.contains("\r\n\r\nyes"), "{raw}");
+    assert!(raw.contains("Content-Type: text/plain") && raw.contains("Content-Type: text/html"), "{raw}");
 }

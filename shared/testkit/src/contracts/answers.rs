@@ -20,6 +20,9 @@ macro_rules! answers_contract {
             the_window_ends_at_its_moment,
             a_claim_that_was_refused_opens_no_window,
             letter_case_makes_no_other_address,
+            sub_addresses_are_one_sender,
+            a_claim_that_is_given_back_leaves_the_window_open,
+            only_the_claimer_gives_a_claim_back,
             of_many_who_claim_at_once_one_is_granted,
             a_window_of_no_length_keeps_nobody,
             a_window_without_end_is_kept,
@@ -73,6 +76,41 @@ pub async fn a_claim_that_was_refused_opens_no_window(ledger: &dyn AnswerLedger)
 pub async fn letter_case_makes_no_other_address(ledger: &dyn AnswerLedger) {
     assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 0).await, Claim::Granted);
     assert_eq!(claim(ledger, "Ann@EXAMPLE.com", run_id(0, 2), 0).await, Claim::AnsweredAlready);
+}
+
+/// What follows a `+` makes no other sender.
+pub async fn sub_addresses_are_one_sender(ledger: &dyn AnswerLedger) {
+    assert_eq!(claim(ledger, "ann+1@example.com", run_id(0, 1), 0).await, Claim::Granted);
+    for address in ["ann+2@example.com", "ann@example.com", "ANN+@Example.com", "ann+1+2@example.com"] {
+        assert_eq!(claim(ledger, address, run_id(0, 2), 0).await, Claim::AnsweredAlready, "{address}");
+    }
+    for other in ["ann@sub.example.com", "+1@example.com", "anna+1@example.com"] {
+        assert_eq!(claim(ledger, other, run_id(0, 2), 0).await, Claim::Granted, "{other}");
+    }
+    ledger.suppress("ann+9@example.com", at(1)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 2).await, Claim::Suppressed);
+}
+
+/// After a claim was given back, any run is granted it, the same one too; giving it back again changes nothing.
+pub async fn a_claim_that_is_given_back_leaves_the_window_open(ledger: &dyn AnswerLedger) {
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 0).await, Claim::Granted);
+    ledger.release("Ann+x@Example.com", run_id(0, 1)).await.unwrap();
+    ledger.release(ADDRESS, run_id(0, 1)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 1).await, Claim::Granted);
+    ledger.release(ADDRESS, run_id(0, 1)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 2), 2).await, Claim::Granted);
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 3).await, Claim::AnsweredAlready);
+}
+
+/// Nobody else's claim is given back, nor one that was never made, nor does a suppression end.
+pub async fn only_the_claimer_gives_a_claim_back(ledger: &dyn AnswerLedger) {
+    ledger.release(ADDRESS, run_id(0, 1)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 0).await, Claim::Granted);
+    ledger.release(ADDRESS, run_id(0, 2)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 2), 1).await, Claim::AnsweredAlready);
+    ledger.suppress(ADDRESS, at(2)).await.unwrap();
+    ledger.release(ADDRESS, run_id(0, 1)).await.unwrap();
+    assert_eq!(claim(ledger, ADDRESS, run_id(0, 1), 3).await, Claim::Suppressed);
 }
 
 /// Twenty runs claim at once: one is granted the answer.

@@ -244,7 +244,8 @@ pub async fn lineage_survives(journal: &dyn Journal) {
     let steps = [None, Some(String::new()), Some("send_response".to_owned())];
     for (number, from_step) in steps.into_iter().chain(hostile_texts().into_iter().map(Some)).enumerate() {
         let id = run_id(1, number as u128);
-        let lineage = Lineage { retry_of: run_id(0, 1), from_step, keys_of: run_id(0, 2) };
+        let lineage =
+            Lineage { retry_of: run_id(0, 1), from_step, keys_of: run_id(0, 2), first_run: Some(run_id(0, 0)) };
         let origin = Origin { trigger: Trigger::Run, id: id.to_string(), caller: "alice".to_owned() };
         let run = created(journal, Run { lineage: Some(lineage), origin, ..new_run(id, TASK) }).await;
         assert_eq!(found(journal, id).await, run);

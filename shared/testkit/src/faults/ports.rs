@@ -117,6 +117,10 @@ impl AnswerLedger for Reached<dyn AnswerLedger> {
         self.machine.call("answers.claim", self.port.claim(address, run, now, window)).await
     }
 
+    async fn release(&self, address: &str, run: RunId) -> Result<(), Failure> {
+        self.machine.call("answers.release", self.port.release(address, run)).await
+    }
+
     async fn suppress(&self, address: &str, now: Timestamp) -> Result<(), Failure> {
         self.machine.call("answers.suppress", self.port.suppress(address, now)).await
     }

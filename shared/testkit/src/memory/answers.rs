@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use ihelper_workflow::{
     domain::{Failure, RunId},
-    ports::{AnswerLedger, Claim},
+    ports::{AnswerLedger, Claim, sender_key},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -43,7 +43,7 @@ impl fmt::Debug for MemoryAnswerLedger {
 impl AnswerLedger for MemoryAnswerLedger {
     async fn claim(&self, address: &str, run: RunId, now: Timestamp, window: Duration) -> Result<Claim, Failure> {
         let mut answers = lock(&self.answers);
-        let address = address.to_lowercase();
+        let address = sender_key(address);
         match answers.get(&address) {
             Some(Entry::Suppressed) => Ok(Claim::Suppressed),
             Some(Entry::Answered { by, until }) if *by != run && *until > now => Ok(Claim::AnsweredAlready),
@@ -55,8 +55,17 @@ impl AnswerLedger for MemoryAnswerLedger {
         }
     }
 
+    async fn release(&self, address: &str, run: RunId) -> Result<(), Failure> {
+        let mut answers = lock(&self.answers);
+        let key = sender_key(address);
+        if matches!(answers.get(&key), Some(Entry::Answered { by, .. }) if *by == run) {
+            answers.remove(&key);
+        }
+        Ok(())
+    }
+
     async fn suppress(&self, address: &str, _now: Timestamp) -> Result<(), Failure> {
-        lock(&self.answers).insert(address.to_lowercase(), Entry::Suppressed);
+        lock(&self.answers).insert(sender_key(address), Entry::Suppressed);
         Ok(())
     }
 }

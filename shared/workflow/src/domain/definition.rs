@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{document::CriterionInput, failure::Failure, run::WorkflowType, task::Plan};
+use super::{
+    document::CriterionInput,
+    email::{AttachmentSettings, ReviewSettings, VerdictSettings},
+    failure::Failure,
+    run::WorkflowType,
+    task::Plan,
+};
 
 /// One version of a workflow's templates, plan and golden cases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +30,15 @@ pub struct Definition {
     /// How long one sender gets no second answer, in seconds; a day unless said (`email_processing`).
     #[serde(default = "one_day")]
     pub answer_window: u32,
+    /// What becomes of mail that failed a check of the mail service (`email_processing`).
+    #[serde(default)]
+    pub verdicts: VerdictSettings,
+    /// Whether a person looks at a response before it is sent (`email_processing`).
+    #[serde(default)]
+    pub review: ReviewSettings,
+    /// What becomes of what is attached to mail (`email_processing`).
+    #[serde(default)]
+    pub attachments: AttachmentSettings,
     /// What documents are reviewed against when they come without criteria, as an upload does
     /// (`document_review`).
     #[serde(default)]

@@ -6,6 +6,12 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use settings::{
+    AttachmentReview, AttachmentSettings, OnFailure, ReviewSettings, Unreviewed, VerdictSettings, When,
+};
+
+mod settings;
+
 use super::document::ObjectRef;
 
 /// `data` of an `email_processing` run: an id and exactly one of `content`, `raw` and `s3`.
@@ -38,6 +44,65 @@ pub struct EmailInput {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[garde(skip)]
     pub headers: BTreeMap<String, String>,
+    /// What the mail service found, as its receipt says it. Each counts before what stands in the message.
+    #[serde(default, skip_serializing_if = "Verdicts::is_empty")]
+    #[garde(skip)]
+    pub verdicts: Verdicts,
+}
+
+/// What the mail service that took a message in found about it. What is not there, it did not look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdicts {
+    /// Whether it is spam.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spam: Option<Verdict>,
+    /// Whether it carries a virus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virus: Option<Verdict>,
+    /// Whether it came from a server that the envelope's domain names (RFC 7208).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spf: Option<Verdict>,
+    /// Whether a domain signed it (RFC 6376).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dkim: Option<Verdict>,
+    /// Whether the domain in `From` stands by it (RFC 7489).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dmarc: Option<Verdict>,
+}
+
+/// What came of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing is wrong.
+    #[serde(alias = "PASS")]
+    Pass,
+    /// Something is.
+    #[serde(alias = "FAIL")]
+    Fail,
+    /// Nobody can tell.
+    #[serde(alias = "GRAY", alias = "PROCESSING_FAILED", alias = "DISABLED")]
+    Unknown,
+}
+
+impl Verdicts {
+    /// Whether nothing was looked at.
+    pub const fn is_empty(&self) -> bool {
+        self.spam.is_none() && self.virus.is_none() && self.spf.is_none() && self.dkim.is_none() && self.dmarc.is_none()
+    }
+
+    /// These verdicts, and the others where there is none.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            spam: self.spam.or(others.spam),
+            virus: self.virus.or(others.virus),
+            spf: self.spf.or(others.spf),
+            dkim: self.dkim.or(others.dkim),
+            dmarc: self.dmarc.or(others.dmarc),
+        }
+    }
 }
 
 /// An email as the workflow sees it: read, decoded, and with the sender's own words set apart.
@@ -45,8 +110,11 @@ pub struct EmailInput {
 pub struct Email {
     /// The email's own id.
     pub id: String,
-    /// The sender's address: where a reply goes, and nowhere else.
+    /// The sender's address, as the sender gives it.
     pub from: String,
+    /// The envelope's sender, where a reply goes to that address because nobody vouches for `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope_from: Option<String>,
     /// The sender's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_name: Option<String>,
@@ -68,6 +136,16 @@ pub struct Email {
     /// Why no machine may answer this email (RFC 3834), where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_reply_because: Option<String>,
+    /// What the mail service found.
+    #[serde(default, skip_serializing_if = "Verdicts::is_empty")]
+    pub verdicts: Verdicts,
+}
+
+impl Email {
+    /// The one address that a reply may go to.
+    pub fn recipient(&self) -> &str {
+        self.envelope_from.as_deref().unwrap_or(&self.from)
+    }
 }
 
 /// Something attached to an email.

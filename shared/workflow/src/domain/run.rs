@@ -286,6 +286,9 @@ pub struct Lineage {
     /// The run by whose id the keys of its effects are made: that of the first in the line, as long as nothing was
     /// edited, so that the other side recognizes an effect that a former run began.
     pub keys_of: RunId,
+    /// The first run of the line: what was claimed for one of them is claimed for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_run: Option<RunId>,
 }
 
 /// One execution of one workflow on one input.
@@ -338,6 +341,13 @@ pub struct Run {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// The first of the runs that repeat each other: this one, unless it is a retry.
+    pub fn first_of_line(&self) -> RunId {
+        self.lineage.as_ref().map_or(self.id, |lineage| lineage.first_run.unwrap_or(lineage.keys_of))
+    }
 }
 
 /// The part of a [`Run`] that lists show: everything but its data, result and lease.

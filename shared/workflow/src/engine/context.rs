@@ -241,6 +241,11 @@ impl Context {
         self.attempt.run.id
     }
 
+    /// The first of the runs that repeat each other: this one, unless it is a retry.
+    pub fn line(&self) -> RunId {
+        self.attempt.run.first_of_line()
+    }
+
     /// The run as it was when this attempt began.
     pub fn run(&self) -> &Run {
         &self.attempt.run

@@ -340,6 +340,7 @@ fn again(run: &Run, ended_at: jiff::Timestamp, retry: &Retry, keeps_keys: bool) 
         retry_of: run.id,
         from_step: retry.from_step.clone(),
         keys_of: if keeps_keys && input.is_none() { first } else { id },
+        first_run: Some(run.first_of_line()),
     };
     Run {
         id,

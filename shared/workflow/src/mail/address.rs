@@ -33,7 +33,8 @@ pub(super) fn bare_local(address: &str) -> Option<String> {
     mailbox(address).map(|(local, _)| local)
 }
 
-fn mailbox(address: &str) -> Option<(String, String)> {
+/// Local part and domain of the mailbox that an address leads to, in lower case and without what follows a `+`.
+pub(crate) fn mailbox(address: &str) -> Option<(String, String)> {
     let (local, domain) = address.rsplit_once('@')?;
     let bare = match local.split_once('+') {
         Some((bare, _)) if !bare.is_empty() => bare,

@@ -27,6 +27,9 @@ const HTML_BYTES: usize = 8 * 1024 * 1024;
 /// The longest file name kept, in characters: what file systems allow.
 const NAME_CHARACTERS: usize = 255;
 
+/// Outlook's wrapping of what it attaches (MS-OXTNEF).
+const TNEF: &str = "application/ms-tnef";
+
 /// What a message holds besides its header.
 #[derive(Debug, Default)]
 pub(super) struct Content {
@@ -42,11 +45,37 @@ pub(super) struct Content {
 /// # Errors
 /// This returns an error when the body has more parts, deeper levels or larger header sections than `limits`.
 pub(super) fn read(fields: &Fields, body: &[u8], limits: &Limits) -> Result<Content, Failure> {
+    look_into(fields, body, limits, |found| content(found, limits))
+}
+
+/// What is attached at this place, decoded.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn attachment(
+    fields: &Fields,
+    body: &[u8],
+    index: usize,
+    limits: &Limits,
+) -> Result<Option<Vec<u8>>, Failure> {
+    look_into(fields, body, limits, |found| found.attached.get(index).map(|part| part.decoded()))
+}
+
+fn look_into<T>(
+    fields: &Fields,
+    body: &[u8],
+    limits: &Limits,
+    look: impl FnOnce(Found<'_, '_>) -> T,
+) -> Result<T, Failure> {
     let html_room = Cell::new(HTML_BYTES);
     let mut reader = Reader { limits, parts: 0, html_room: &html_room };
     let root = reader.read(fields, body, false, 0)?;
     let mut found = Found::default();
     found.gather(&root, Place::Root);
+    Ok(look(found))
+}
+
+fn content(mut found: Found<'_, '_>, limits: &Limits) -> Content {
     if found.texts.is_empty() {
         found.texts.extend(found.last_resort.take());
     }
@@ -63,7 +92,8 @@ pub(super) fn read(fields: &Fields, body: &[u8], limits: &Limits) -> Result<Cont
         }
         text.push_str(&more);
     }
-    Ok(Content { text: plain::clean(&text, limits.text_characters), attachments: found.attachments })
+    let attachments = found.attached.iter().map(|part| part.attachment()).collect();
+    Content { text: plain::clean(&text, limits.text_characters), attachments }
 }
 
 /// Takes a message apart and counts what it finds.
@@ -157,12 +187,31 @@ impl Part<'_> {
         Some(plain::one_line(name, NAME_CHARACTERS)).filter(|name| !name.is_empty())
     }
 
+    /// What it is called and is, told so that a person knows it: invitations, Outlook's wrapping of what it attaches
+    /// (TNEF) and forwarded messages often come without a name or under another type.
     fn attachment(&self) -> Attachment {
         let bytes = match &self.body {
             Body::Bytes(bytes) => self.encoding.decoded_length(bytes),
             Body::Parts(_) => 0,
         };
-        Attachment { name: self.name(), content_type: content_type(&self.media), bytes: bytes as u64 }
+        let name = self.name();
+        let is_tnef = self.media.is("application", "vnd.ms-tnef")
+            || name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("winmail.dat"));
+        let content_type = if is_tnef { TNEF.to_owned() } else { content_type(&self.media) };
+        let usual_name = match content_type.as_str() {
+            TNEF => Some("winmail.dat"),
+            "text/calendar" => Some("invite.ics"),
+            "message/rfc822" => Some("message.eml"),
+            _ => None,
+        };
+        Attachment { name: name.or(usual_name.map(str::to_owned)), content_type, bytes: bytes as u64 }
+    }
+
+    fn decoded(&self) -> Vec<u8> {
+        match self.body {
+            Body::Bytes(bytes) => self.encoding.decode(bytes),
+            Body::Parts(_) => Vec::new(),
+        }
     }
 
     // A short look is enough: who leaves the first thousand characters empty says nothing. It is taken once,
@@ -213,7 +262,7 @@ enum Place {
 #[derive(Default)]
 struct Found<'tree, 'message> {
     texts: Vec<&'tree Part<'message>>,
-    attachments: Vec<Attachment>,
+    attached: Vec<&'tree Part<'message>>,
     /// A text of a kind that programs read, for a message that has no other.
     last_resort: Option<&'tree Part<'message>>,
 }
@@ -248,7 +297,7 @@ impl<'tree, 'message> Found<'tree, 'message> {
         for alternative in alternatives {
             let mut candidate = Self::default();
             candidate.gather(alternative, Place::Shown);
-            self.attachments.append(&mut candidate.attachments);
+            self.attached.append(&mut candidate.attached);
             candidates.push(candidate);
         }
         let best = candidates
@@ -275,7 +324,7 @@ impl<'tree, 'message> Found<'tree, 'message> {
         if part.media.kind == "text" && !is_set_apart && !is_program_text && self.last_resort.is_none() {
             self.last_resort = Some(part);
         }
-        self.attachments.push(part.attachment());
+        self.attached.push(part);
     }
 
     fn is_plain(&self) -> bool {

@@ -1,23 +1,31 @@
 //! Mail: read into the domain, held against the rules for machines that answer, and answered in its thread.
 //!
 //! [`read_message`] takes a whole MIME message, [`from_fields`] what JSON has of one; both give the same
-//! [`Email`]. [`reply_to`] addresses the answer.
+//! [`Email`]. [`reply_to`] addresses the answer, [`as_html`] gives it its second form, and [`attachment`] takes a file
+//! out of a message.
 //!
 //! Invariants: an [`Email`] that was read from a message has a sender that mail may be sent to; its subject is
 //! one line; its text holds no control character but line breaks and tabs, and nothing that a person would not
 //! see; every list in it is bounded. No message, however hostile, takes more than linear time or a small
 //! multiple of its size in memory.
 //!
-//! Deliberately absent: the content of attachments and of forwarded messages, signatures and encryption (the
-//! mail service has checked who sent it), and any writing of MIME, which is the mailer's.
+//! Deliberately absent: reading what attachments and forwarded messages say, signatures and encryption (the mail service
+//! has checked who sent it), `Reply-To` (RFC 3834, section 4: it is a wish of the message, and would send our words
+//! wherever its writer likes), and any writing of MIME, which is the mailer's.
 
 pub mod address;
+mod alternative;
 mod automatic;
 mod fields;
 mod html;
 mod mime;
 mod plain;
 mod quoting;
+/// The first address in what stands in `To` or `From`: `a@b.example` of `Ann <a@b.example>`.
+pub fn first_address(field: &str) -> Option<String> {
+    fields::first_mailbox(field).map(|(address, _)| address).filter(|address| address::is_valid(address))
+}
+
 /// A header's text with its encoded words (RFC 2047) decoded, on one line.
 pub fn decoded_words(text: &str) -> String {
     fields::decoded(text)
@@ -26,8 +34,10 @@ pub fn decoded_words(text: &str) -> String {
 #[cfg(test)]
 mod tests;
 mod threading;
+mod verdicts;
 
-pub(crate) use plain::one_line;
+pub use alternative::as_html;
+pub(crate) use plain::{clean, one_line};
 pub use threading::reply_to;
 
 use std::borrow::Cow;
@@ -85,9 +95,30 @@ pub fn read_message(id: &str, raw: &[u8], own_address: &str, limits: &Limits) ->
         return Err(Failure::validation("the address in `From` is not one that mail may be sent to"));
     }
     let content = mime::read(&fields, body, limits)?;
-    let email = Email { id: id.to_owned(), from_name, attachments: content.attachments, ..Email::default() };
+    let verdicts = verdicts::read(&fields);
+    let email = Email {
+        id: id.to_owned(),
+        from_name,
+        envelope_from: verdicts::other_sender(&fields, &from, &verdicts),
+        attachments: content.attachments,
+        verdicts,
+        ..Email::default()
+    };
     let subject = fields.first("subject").unwrap_or_default();
     Ok(finish(email, from, subject, &content.text, &fields, own_address))
+}
+
+/// What is attached to a message at this place in [`Email::attachments`], decoded; `None` when nothing is.
+///
+/// # Errors
+/// As [`read_message`].
+pub fn attachment(raw: &[u8], index: usize, limits: &Limits) -> Result<Option<Vec<u8>>, Failure> {
+    if raw.len() as u64 > limits.bytes {
+        return Err(Failure::validation(format!("the message is larger than {} bytes", limits.bytes)));
+    }
+    let raw = with_line_feeds(raw);
+    let (fields, body) = Fields::read(&raw, limits.header_bytes)?;
+    mime::attachment(&fields, body, index, limits)
 }
 
 /// Makes an email of what JSON has of one: sender, subject, text and header fields, whose names may be in
@@ -96,7 +127,7 @@ pub fn read_message(id: &str, raw: &[u8], own_address: &str, limits: &Limits) ->
 pub fn from_fields(input: &EmailInput, own_address: &str) -> Email {
     let fields = Fields::from_map(&input.headers);
     let subject = input.subject.as_deref().or_else(|| fields.first("subject")).unwrap_or_default();
-    let content = plain::clean(input.content.as_deref().unwrap_or_default(), Limits::default().text_characters);
+    let content = clean(input.content.as_deref().unwrap_or_default(), Limits::default().text_characters);
     let from = input.from.as_deref().unwrap_or_default().trim().to_owned();
     // A name counts only when it stands beside the same address.
     let from_name = fields
@@ -104,7 +135,8 @@ pub fn from_fields(input: &EmailInput, own_address: &str) -> Email {
         .and_then(fields::first_mailbox)
         .filter(|(address, _)| address.eq_ignore_ascii_case(&from))
         .and_then(|(_, name)| name);
-    let email = Email { id: input.id.clone(), from_name, ..Email::default() };
+    let verdicts = input.verdicts.or(verdicts::read(&fields));
+    let email = Email { id: input.id.clone(), from_name, verdicts, ..Email::default() };
     finish(email, from, subject, &content, &fields, own_address)
 }
 
@@ -120,7 +152,8 @@ fn with_line_feeds(raw: &[u8]) -> Cow<'_, [u8]> {
 fn finish(email: Email, from: String, subject: &str, text: &str, fields: &Fields, own_address: &str) -> Email {
     let from_name = email.from_name.map(|name| one_line(&name, NAME_CHARACTERS)).filter(|name| !name.is_empty());
     let no_reply_because = if address::is_valid(&from) {
-        automatic::no_reply_because(fields, &from, own_address)
+        let senders = [Some(from.as_str()), email.envelope_from.as_deref()];
+        automatic::no_reply_because(fields, &senders.into_iter().flatten().collect::<Vec<_>>(), own_address)
     } else {
         Some("the sender's address is not one that mail may be sent to".to_owned())
     };

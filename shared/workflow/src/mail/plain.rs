@@ -31,7 +31,7 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
 
 /// The text with `\n` between its lines and no character that does not show, at most `limit` characters.
 /// Spaces at a line's end stay: `-- ` and flowed text need them.
-pub(super) fn clean(text: &str, limit: usize) -> String {
+pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(limit.saturating_mul(4)));
     let mut characters = text.chars().peekable();
     let mut count = 0;

@@ -1,5 +1,7 @@
 //! Whole messages, hostile ones first.
 
+mod corpus;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -46,7 +48,8 @@ fn check(email: &Email) {
     }
     let draft = Draft { subject: String::new(), text: String::new() };
     let reply = reply_to(email, &draft);
-    assert_eq!(reply.to, email.from);
+    assert_eq!(reply.to, email.recipient());
+    assert!(address::is_valid(&reply.to));
     assert!(!reply.subject.chars().any(char::is_control));
     for id in reply.references.iter().chain(&reply.in_reply_to) {
         assert!(id.starts_with('<') && id.ends_with('>') && id.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -310,8 +313,8 @@ fn a_usual_email_is_read_whole() {
             (Some("Rechnung März.pdf"), "application/pdf", 9),
             (Some("notes.txt"), "text/plain", 5),
             (Some("winmail.dat"), "application/ms-tnef", 3),
-            (None, "text/calendar", 15),
-            (None, "message/rfc822", 46),
+            (Some("invite.ics"), "text/calendar", 15),
+            (Some("message.eml"), "message/rfc822", 46),
         ]
     );
 }

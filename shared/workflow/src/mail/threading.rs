@@ -1,6 +1,6 @@
 //! An answer in the thread of the email that it answers.
 //!
-//! Invariants: the one recipient is the sender of that email, whatever else the email or the draft says; ids
+//! Invariants: the one recipient is the sender of that email ([`Email::recipient`]), whatever else the email or the draft says; ids
 //! are printable ASCII in angle brackets; the subject is one line. So nothing that a sender wrote can add a
 //! field to what goes out.
 
@@ -35,7 +35,7 @@ pub fn reply_to(email: &Email, draft: &Draft) -> OutgoingMail {
     let in_reply_to = email.message_id.as_deref().filter(|id| is_id(id)).map(str::to_owned);
     let parents = email.references.iter().map(String::as_str).chain(in_reply_to.as_deref());
     OutgoingMail {
-        to: email.from.clone(),
+        to: email.recipient().to_owned(),
         subject: reply_subject(&draft.subject, &email.subject),
         text: draft.text.clone(),
         references: bounded(parents.filter(|id| is_id(id))),

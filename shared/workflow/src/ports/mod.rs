@@ -17,7 +17,7 @@ mod requests;
 mod tracking;
 mod uploads;
 
-pub use answers::{AnswerLedger, Claim};
+pub use answers::{AnswerLedger, Claim, sender_key};
 pub use assistant::{Answer, Assistant};
 pub use bus::{EventBus, OutgoingEvent};
 pub use clock::{Clock, Entropy};
