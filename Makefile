@@ -8,10 +8,10 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench fuzz watch token deploy clean tools nextest fuzzer
+.PHONY: help demo dev test check bench bench-documents fuzz watch token deploy clean tools nextest fuzzer
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## nine runs through the deployed bundle: mail, document and task, by API, event and queue
 	@$(PYTHON) infra/local/demo.py
@@ -38,6 +38,10 @@ check: tools ## formatting, lints, documentation, licences, advisories, template
 # No AWS in it, so it compiles in two minutes; it fails only when one of the engine's two claims does.
 bench: ## what a run takes: time over its model, processor, price of a million; tables in target/bench
 	cargo run --package ihelper-bench --profile bench-run --locked
+
+bench-documents: ## memory and time that reading documents takes, the largest ones too
+	cargo run --package ihelper-adapters --no-default-features --features extract --bin measure-documents \
+		--profile bench-run --locked
 
 # What it finds lies in tests/fuzz/artifacts; `cargo fuzz run` with that file as its argument plays it again. No sanitizer:
 # that would take another toolchain, and there is no unsafe code here for one to watch.

@@ -4,6 +4,7 @@ mod callbacks;
 mod control;
 mod letters;
 mod repeats;
+mod reports;
 mod uploads;
 
 use std::{

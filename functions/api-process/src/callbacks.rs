@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Api, Problem,
+    accept::qualities,
     answer::fit,
     body::{self, Body, FORM, Fields, fits_depth, is_json, media_type, pairs},
     page,
@@ -282,9 +283,7 @@ enum Format {
 impl Format {
     /// What `Accept` (RFC 9110) prefers; where it prefers neither, `otherwise`.
     fn preferred(headers: &HeaderMap, otherwise: Self) -> Self {
-        let values: Vec<&str> =
-            headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).collect();
-        let (html, json) = (quality(&values, "text/html"), quality(&values, "application/json"));
+        let [html, json] = qualities(headers, ["text/html", "application/json"]);
         match html.cmp(&json) {
             std::cmp::Ordering::Greater => Self::Html,
             std::cmp::Ordering::Less => Self::Json,
@@ -298,26 +297,6 @@ impl Format {
             Self::Html => page::problem(&problem),
         }
     }
-}
-
-/// How much a media type is wanted, in thousandths: the range that names it most closely decides.
-fn quality(accept: &[&str], media_type: &str) -> u16 {
-    let kind = media_type.split('/').next().unwrap_or_default();
-    let mut closest = (0, 0);
-    for range in accept.iter().flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let closeness = match name.as_str() {
-            name if name == media_type => 3,
-            name if name.strip_suffix("/*") == Some(kind) => 2,
-            "*/*" => 1,
-            _ => continue,
-        };
-        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        let weight = weight.map_or(1.0, |weight| weight.parse::<f32>().unwrap_or(0.0)).clamp(0.0, 1.0);
-        closest = closest.max((closeness, (weight * 1000.0) as u16));
-    }
-    closest.1
 }
 
 #[cfg(test)]

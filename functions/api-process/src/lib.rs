@@ -1,5 +1,6 @@
 //! The HTTP API: runs by `POST /workflow/process`, what became of them, and how people reach them.
 
+mod accept;
 mod answer;
 mod body;
 mod call;
@@ -11,6 +12,7 @@ mod principal;
 mod problem;
 mod process;
 mod repeats;
+mod report;
 mod runs;
 mod uploads;
 
@@ -78,6 +80,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/workflow/process", post(process::process))
         .route("/workflow/runs", get(runs::list))
         .route("/workflow/runs/{id}", get(runs::show))
+        .route("/workflow/runs/{id}/report", get(report::show))
         .route("/workflow/runs/{id}/cancel", post(control::cancel))
         .route("/workflow/runs/{id}/retry", post(control::retry))
         .route("/workflow/runs/{id}/settle", post(control::settle))

@@ -447,7 +447,7 @@ impl Extractor for PlainTextExtractor {
     async fn extract(&self, name: Option<&str>, bytes: Vec<u8>) -> Result<Content, Failure> {
         let text = String::from_utf8(bytes)
             .map_err(|error| Failure::validation(format!("the document is not UTF-8: {}", error.utf8_error())))?;
-        let section = Section { label: name.unwrap_or("text").to_owned(), text };
-        Ok(Content { format: "text".to_owned(), sections: vec![section], truncated: false })
+        let section = Section { label: name.unwrap_or("text").to_owned(), text, ..Section::default() };
+        Ok(Content { format: "text".to_owned(), sections: vec![section], ..Content::default() })
     }
 }

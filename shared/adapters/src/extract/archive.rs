@@ -24,6 +24,10 @@ pub(super) enum Kind {
     Document { main_part: String },
     /// An XLSX.
     Workbook,
+    /// A PPTX, and the part that lists its slides.
+    Presentation { main_part: String },
+    /// An ODT.
+    OpenText,
 }
 
 /// A zip container whose parts may come to so many bytes together, however often they are read.
@@ -54,7 +58,7 @@ impl<'b> Package<'b> {
     /// This returns an error when it holds something that is not supported, or is damaged.
     pub(super) fn kind(&mut self) -> Result<Kind, Failure> {
         if !self.has_part("[Content_Types].xml") {
-            return Err(self.kind_of_other_archive());
+            return self.kind_of_other_archive();
         }
         let mut main_part = None;
         self.read_part("_rels/.rels", |event| {
@@ -87,7 +91,7 @@ impl<'b> Package<'b> {
         } else if is(&["spreadsheetml", "ms-excel"]) {
             Ok(Kind::Workbook)
         } else if is(&["presentationml", "ms-powerpoint"]) {
-            Err(unsupported("a PowerPoint presentation (PPTX)"))
+            Ok(Kind::Presentation { main_part })
         } else {
             Err(unsupported("an office package of an unknown program"))
         }
@@ -151,19 +155,26 @@ impl<'b> Package<'b> {
         Ok(())
     }
 
-    fn kind_of_other_archive(&mut self) -> Failure {
+    fn kind_of_other_archive(&mut self) -> Result<Kind, Failure> {
         let mut media_type = String::new();
         if let Ok(entry) = self.archive.by_name("mimetype") {
             // A media type is some seventy bytes; what fails to be read is simply not one.
             let _ = entry.take(200).read_to_string(&mut media_type);
         }
-        unsupported(if media_type.contains("opendocument") {
+        if media_type.contains("opendocument.text") {
+            return Ok(Kind::OpenText);
+        }
+        Err(unsupported(if media_type.contains("opendocument.spreadsheet") {
+            "an OpenDocument spreadsheet (ODS)"
+        } else if media_type.contains("opendocument.presentation") {
+            "an OpenDocument presentation (ODP)"
+        } else if media_type.contains("opendocument") {
             "an OpenDocument file"
         } else if media_type.contains("epub") {
             "an electronic book (EPUB)"
         } else {
             "a zip archive"
-        })
+        }))
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Content, Failure> {
         let row = row.map_err(|_| corrupt("a row of it cannot be read"))?;
         let cells: Vec<String> = row.iter().map(clean_line).collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
-            collector.add_lines(&cells.join(" | "));
+            collector.add_row(index + 1, &cells.join(" | "));
         }
     }
     collector.finish("the document has no text")

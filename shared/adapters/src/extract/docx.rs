@@ -21,6 +21,9 @@ const MAX_STYLE_DEPTH: usize = 16;
 /// Outline levels below this are headings; 9 stands for body text.
 const BODY_LEVEL: u8 = 9;
 
+/// Text of so many half points is not there to be seen.
+const UNSEEN_HALF_POINTS: u32 = 2;
+
 /// Reads a DOCX.
 ///
 /// # Errors
@@ -151,7 +154,7 @@ impl Story<'_> {
             }
             "outlineLvl" => {
                 if let (Some(paragraph), Some(level)) = (self.paragraphs.last_mut(), value()) {
-                    paragraph.level = level.parse().ok().filter(|level| *level < BODY_LEVEL);
+                    paragraph.level = heading_level(&level);
                 }
             }
             "numPr" => {
@@ -160,6 +163,11 @@ impl Story<'_> {
                 }
             }
             "vanish" if self.in_paragraph_mark == 0 && is_on() => self.hide_run(),
+            "sz" if self.in_paragraph_mark == 0
+                && value().and_then(|size| size.parse().ok()).is_some_and(|size: u32| size <= UNSEEN_HALF_POINTS) =>
+            {
+                self.hide_run();
+            }
             "rStyle" if self.in_paragraph_mark == 0 && value().is_some_and(|style| self.styles.is_hidden(&style)) => {
                 self.hide_run();
             }
@@ -218,8 +226,10 @@ impl Story<'_> {
                 table.cell.push(' ');
             }
             table.cell.push_str(&paragraph.text);
-        } else if paragraph.level.is_some() && !paragraph.text.trim().is_empty() {
-            self.collector.begin_section(&paragraph.text);
+        } else if let Some(level) = paragraph.level
+            && !paragraph.text.trim().is_empty()
+        {
+            self.collector.begin_heading(level, &paragraph.text);
             self.collector.add_lines(&paragraph.text);
         } else if paragraph.is_list_item && !paragraph.text.trim().is_empty() {
             self.collector.add_lines(&format!("- {}", paragraph.text));
@@ -240,6 +250,11 @@ impl Story<'_> {
             None => self.collector.add_lines(row),
         }
     }
+}
+
+/// The level of a heading, from 1, by an outline level, from 0.
+fn heading_level(outline_level: &str) -> Option<u8> {
+    outline_level.parse::<u8>().ok().filter(|level| *level < BODY_LEVEL).map(|level| level + 1)
 }
 
 /// What the styles of a document say of headings and hidden text. Names of styles are translated in files of
@@ -273,17 +288,16 @@ impl Styles {
             match (name.as_ref(), value) {
                 ("name", Some(value)) => {
                     let value = value.to_ascii_lowercase();
-                    if value == "title"
-                        || value.strip_prefix("heading ").is_some_and(|level| level.parse::<u8>().is_ok())
-                    {
-                        styles.0.entry(id.clone()).or_default().level = Some(0);
+                    let heading = value.strip_prefix("heading ").and_then(|level| level.parse().ok());
+                    if let Some(level) = heading.or((value == "title").then_some(0)) {
+                        styles.0.entry(id.clone()).or_default().level = Some(level);
                     }
                 }
                 ("basedOn", Some(value)) => {
                     styles.0.entry(id.clone()).or_default().based_on = Some(value);
                 }
                 ("outlineLvl", Some(value)) => {
-                    if let Some(level) = value.parse().ok().filter(|level| *level < BODY_LEVEL) {
+                    if let Some(level) = heading_level(&value) {
                         styles.0.entry(id.clone()).or_default().level = Some(level);
                     }
                 }

@@ -2,7 +2,7 @@
 
 use ihelper_workflow::domain::Failure;
 
-use super::{encoding, encrypted, unsupported};
+use super::{encoding, encrypted, mail, unsupported};
 
 /// How far into a file the header of a PDF may stand, in bytes, as its readers allow.
 const PDF_HEADER_REACH_BYTES: usize = 1024;
@@ -13,8 +13,9 @@ const TEXT_SAMPLE_CHARACTERS: usize = 65_536;
 /// A kind of document that is read, and the text of those that are text.
 pub(super) enum Format {
     Pdf,
-    /// A zip container: DOCX or XLSX, told by what is in it.
+    /// A zip container: DOCX, XLSX, PPTX or ODT, told by what is in it.
     Package,
+    Mail,
     Html(String),
     Csv(String),
     Markdown(String),
@@ -41,6 +42,9 @@ impl Format {
             .find(|((offset, mark), _)| bytes.get(*offset..).is_some_and(|rest| rest.starts_with(mark)))
         {
             return Err(unsupported(kind));
+        }
+        if mail::is_mail(bytes) {
+            return Ok(Self::Mail);
         }
         let text = encoding::decode(bytes, encoding::declared_in_html(bytes));
         if is_binary(&text) {
@@ -182,6 +186,7 @@ mod tests {
         match Format::of(name, bytes) {
             Ok(Format::Pdf) => "pdf".to_owned(),
             Ok(Format::Package) => "package".to_owned(),
+            Ok(Format::Mail) => "mail".to_owned(),
             Ok(Format::Html(_)) => "html".to_owned(),
             Ok(Format::Csv(_)) => "csv".to_owned(),
             Ok(Format::Markdown(_)) => "markdown".to_owned(),

@@ -12,8 +12,12 @@ use super::{
 /// and not so wide that a rule across the page becomes a megabyte.
 const WIDTH: usize = 2_000;
 
-/// Stands before a heading. No page can send it: it is taken out of every text, here and by the collector.
-const HEADING_MARK: char = '\u{fdd0}';
+/// Stands before a heading, one for each level from 1 on. No page can send one: they are taken out of every text,
+/// here and by the collector.
+const HEADING_MARKS: [char; 6] = ['\u{fdd0}', '\u{fdd1}', '\u{fdd2}', '\u{fdd3}', '\u{fdd4}', '\u{fdd5}'];
+
+/// Text set further to the left or the top than this is beside the page.
+const FAR_PIXELS: f32 = -900.0;
 
 /// What a browser does not show by itself: attributes and elements for programs, and what stands in for
 /// pictures, films and scripts that it does show.
@@ -33,8 +37,9 @@ pub(super) fn read(html: &str, limits: &Limits) -> Result<Content, Failure> {
         .allow_width_overflow()
         .no_link_wrapping()
         .unicode_strikeout(false);
-    let page = config.parse_html(hide_in_style_elements(html).as_bytes()).map_err(|_| unreadable())?;
-    hide_in_attributes(&page);
+    let paper = Paper::of(html);
+    let page = config.parse_html(hide_in_style_elements(html, paper).as_bytes()).map_err(|_| unreadable())?;
+    hide_in_attributes(&page, paper);
     let tree = config.dom_to_render_tree(&page).map_err(|_| unreadable())?;
     let text = config.render_to_string(tree, WIDTH).map_err(|_| unreadable())?;
     let mut collector = Collector::new("html", limits);
@@ -43,10 +48,12 @@ pub(super) fn read(html: &str, limits: &Limits) -> Result<Content, Failure> {
             collector.mark_truncated();
             break;
         }
-        if line.trim_start().starts_with(HEADING_MARK) {
+        if let Some(mark) = line.trim_start().chars().next()
+            && let Some((level, _)) = (1..).zip(HEADING_MARKS).find(|(_, heading)| *heading == mark)
+        {
             let heading = clean_line(line);
             if !heading.is_empty() {
-                collector.begin_section(&heading);
+                collector.begin_heading(level, &heading);
             }
         }
         if !is_rule(line) {
@@ -69,13 +76,36 @@ fn bars(line: &str) -> String {
     line.split('\u{2502}').map(clean_line).collect::<Vec<_>>().join(" | ")
 }
 
+/// What text stands on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paper {
+    /// No background is set anywhere, so white text is not seen.
+    White,
+    Unknown,
+}
+
+impl Paper {
+    fn of(html: &str) -> Self {
+        let lower = html.to_ascii_lowercase();
+        if lower.contains("background") || lower.contains("bgcolor") { Self::Unknown } else { Self::White }
+    }
+
+    fn hides(self, color: &str) -> bool {
+        let color: String = color.chars().filter(|character| !character.is_whitespace()).collect();
+        let is_transparent = color == "transparent"
+            || color.strip_prefix("rgba(").is_some_and(|color| color.ends_with(",0)") || color.ends_with(",0.0)"));
+        let is_white = ["white", "#fff", "#ffffff", "rgb(255,255,255)", "#fefefe"].contains(&color.as_str());
+        is_transparent || is_white && self == Self::White
+    }
+}
+
 /// The layout knows `display: none` alone. Text is hidden in other ways too, and each is said in its words.
-fn hide_in_css(css: &str) -> String {
+fn hide_in_css(css: &str, paper: Paper) -> String {
     let mut result = String::with_capacity(css.len());
     for piece in css.split_inclusive([';', '{', '}']) {
         let declaration = piece.trim_end_matches([';', '{', '}']);
         let end = &piece[declaration.len()..];
-        if hides(declaration) && end != "{" {
+        if hides(declaration, paper) && end != "{" {
             result.push_str("display:none !important");
         } else {
             result.push_str(declaration);
@@ -85,19 +115,26 @@ fn hide_in_css(css: &str) -> String {
     result
 }
 
-fn hides(declaration: &str) -> bool {
+fn hides(declaration: &str, paper: Paper) -> bool {
     let Some((property, value)) = declaration.split_once(':') else { return false };
     let value = value.to_ascii_lowercase();
     let value = value.split('!').next().unwrap_or_default().trim();
     let is_zero = || value.trim_end_matches(|c: char| c == '%' || c.is_ascii_alphabetic()).parse::<f32>() == Ok(0.0);
     match property.trim().to_ascii_lowercase().as_str() {
         "visibility" => matches!(value, "hidden" | "collapse"),
-        "opacity" | "font-size" => is_zero(),
+        "opacity" | "font-size" | "max-height" | "max-width" => is_zero(),
+        "color" => paper.hides(value),
+        // Set far beside the page.
+        "left" | "right" | "top" | "text-indent" | "margin-left" | "margin-top" => {
+            value.trim_end_matches("px").parse::<f32>().is_ok_and(|pixels| pixels <= FAR_PIXELS)
+        }
+        "clip" => value.replace([' ', ','], "").contains("rect(0000)"),
+        "transform" => value == "scale(0)",
         _ => false,
     }
 }
 
-fn hide_in_style_elements(html: &str) -> String {
+fn hide_in_style_elements(html: &str, paper: Paper) -> String {
     // The ASCII lower case keeps every byte's place.
     let lower = html.to_ascii_lowercase();
     let mut result = String::with_capacity(html.len());
@@ -106,20 +143,26 @@ fn hide_in_style_elements(html: &str) -> String {
         let Some(open) = lower[start..].find('>').map(|open| start + open + 1) else { break };
         let close = lower[open..].find("</style").map_or(html.len(), |close| open + close);
         result.push_str(&html[done..open]);
-        result.push_str(&hide_in_css(&html[open..close]));
+        result.push_str(&hide_in_css(&html[open..close], paper));
         done = close;
     }
     result.push_str(&html[done..]);
     result
 }
 
-fn hide_in_attributes(page: &RcDom) {
+fn hide_in_attributes(page: &RcDom, paper: Paper) {
     // A stack of our own, because pages nest as deep as they like.
     let mut open: Vec<Handle> = vec![page.document.clone()];
     while let Some(node) = open.pop() {
         if let Element { attrs, .. } = &node.data {
-            for attribute in attrs.borrow_mut().iter_mut().filter(|attribute| &*attribute.name.local == "style") {
-                attribute.value = hide_in_css(&attribute.value).as_str().into();
+            for attribute in attrs.borrow_mut().iter_mut() {
+                match &*attribute.name.local {
+                    "style" => attribute.value = hide_in_css(&attribute.value, paper).as_str().into(),
+                    "color" if paper.hides(&attribute.value.to_ascii_lowercase()) => {
+                        attribute.name.local = "hidden".into();
+                    }
+                    _ => {}
+                }
             }
         }
         open.extend(node.children.borrow().iter().cloned());
@@ -181,8 +224,8 @@ impl TextDecorator for Plain {
         (description.to_owned(), ())
     }
 
-    fn header_prefix(&self, _level: usize) -> String {
-        HEADING_MARK.to_string()
+    fn header_prefix(&self, level: usize) -> String {
+        HEADING_MARKS[level.clamp(1, HEADING_MARKS.len()) - 1].to_string()
     }
 
     fn quote_prefix(&self) -> String {
@@ -237,11 +280,25 @@ mod tests {
             "<title>SECRET</title>",
             "<noscript>SECRET</noscript><iframe>SECRET</iframe><video>SECRET</video>",
             "<p style='display:none'><span style='display:inline'>SECRET</span></p>",
+            "<p style='color: #FFFFFF'>SECRET</p>",
+            "<p style='color:rgba(0, 0, 0, 0)'>SECRET</p>",
+            "<p style='background:red;color:transparent'>SECRET</p>",
+            "<font color=white>SECRET</font>",
+            "<style>.w{color:white}</style><p class=w>SECRET</p>",
+            "<p style='position:absolute;left:-9999px'>SECRET</p>",
+            "<p style='text-indent: -9999px'>SECRET</p>",
+            "<p style='position:absolute;clip:rect(0, 0, 0, 0)'>SECRET</p>",
         ];
         for html in hidden {
             let text = text_of(&format!("<html><body><p>shown</p>{html}<p>end</p></body></html>"));
             assert_eq!(text.replace('\n', " ").replace("  ", " "), "shown end", "{html}");
         }
+    }
+
+    #[test]
+    fn white_text_on_a_dark_page_is_shown() {
+        assert_eq!(text_of("<html><body bgcolor=black><p style='color:white'>shown</p></body></html>"), "shown");
+        assert_eq!(text_of("<style>body{background:#000;color:#fff}</style><p>shown"), "shown");
     }
 
     #[test]
@@ -252,7 +309,7 @@ mod tests {
                     <tr><td>Rent</td><td>1,200</td></tr></table><hr></body></html>";
         let content = read(html, &Limits::default()).unwrap();
         let labels: Vec<&str> = content.sections.iter().map(|section| section.label.as_str()).collect();
-        assert_eq!(labels, ["beginning", "Lease & Terms", "Prices"]);
+        assert_eq!(labels, ["beginning", "Lease & Terms", "Lease & Terms › Prices"]);
         assert_eq!(content.sections[1].text, "Lease & Terms\n\nThe rent is 1200.\n- heat\n- gas");
         assert_eq!(content.sections[2].text, "Prices\n\nItem | Price\nRent | 1,200");
     }

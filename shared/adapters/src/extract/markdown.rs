@@ -24,9 +24,9 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Content, Failure> {
             None => {
                 fence = ["```", "~~~"].into_iter().find(|mark| start.starts_with(mark));
                 if fence.is_none()
-                    && let Some(heading) = heading_of(line, lines.peek().copied())
+                    && let Some((level, heading)) = heading_of(line, lines.peek().copied())
                 {
-                    collector.begin_section(heading);
+                    collector.begin_heading(level, heading);
                 }
             }
         }
@@ -35,8 +35,8 @@ pub(super) fn read(text: &str, limits: &Limits) -> Result<Content, Failure> {
     collector.finish("the document has no text")
 }
 
-/// The heading that a line is: `## Terms`, or a line over one of `===` or `---`.
-fn heading_of<'t>(line: &'t str, next: Option<&str>) -> Option<&'t str> {
+/// The heading that a line is, with its level: `## Terms`, or a line over one of `===` or `---`.
+fn heading_of<'t>(line: &'t str, next: Option<&str>) -> Option<(u8, &'t str)> {
     let start = line.trim_start();
     // Four spaces make a line of code.
     if line.len() - start.len() > 3 || start.is_empty() {
@@ -46,13 +46,14 @@ fn heading_of<'t>(line: &'t str, next: Option<&str>) -> Option<&'t str> {
     let marks = start.len() - behind_marks.len();
     if (1..=6).contains(&marks) && behind_marks.starts_with([' ', '\t']) {
         let heading = behind_marks.trim().trim_end_matches('#').trim_end();
-        return (!heading.is_empty()).then_some(heading);
+        return (!heading.is_empty()).then_some((marks as u8, heading));
     }
     let next = next?.trim_end();
     let is_underline =
         ["=", "-"].into_iter().any(|mark| next.len() >= 3 && next.trim_matches(|c| mark.contains(c)).is_empty());
     let is_text = start.chars().next().is_some_and(|first| first.is_alphanumeric() || "*_\"'`(".contains(first));
-    (is_underline && is_text).then(|| start.trim_end())
+    let level = if next.starts_with('=') { 1 } else { 2 };
+    (is_underline && is_text).then(|| (level, start.trim_end()))
 }
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
                     - a\n---\n#hash\n    # code\n## Three ##\nend";
         let content = read(text, &Limits::default()).unwrap();
         let labels: Vec<&str> = content.sections.iter().map(|section| section.label.as_str()).collect();
-        assert_eq!(labels, ["beginning", "One", "Two", "Three"]);
+        assert_eq!(labels, ["beginning", "One", "One › Two", "One › Three"]);
         assert_eq!(content.sections[1].text, "# One\ntext\n```\n# not a heading\n```");
         assert!(content.sections[2].text.contains("#hash"));
     }

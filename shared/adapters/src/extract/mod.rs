@@ -19,7 +19,8 @@
 //! # Deliberately absent
 //! - OCR: a scanned document is an error that says so. The invisible text layer of a document that was already
 //!   recognized is read, so a PDF may carry text that its page does not show.
-//! - Old and rich formats (DOC, XLS, PPT, RTF, OpenDocument, PPTX, images): each is an error with its name.
+//! - Old and rich formats (DOC, XLS, PPT, RTF, ODS, ODP, images): each is an error with its name.
+//! - What a mail has attached and what it quotes of earlier mail; a presentation's notes for its speaker.
 //! - A DOCX's headers, footers, comments and automatic numbers; formulas of a workbook (their values are read).
 //! - A pool of children: one document, one child. Starting one was measured to take as long as starting `true`.
 
@@ -31,9 +32,12 @@ mod encoding;
 mod format;
 mod html;
 mod isolated;
+mod mail;
 mod markdown;
+mod odt;
 mod pdf;
 mod plain;
+mod pptx;
 mod text;
 mod xlsx;
 
@@ -60,8 +64,7 @@ pub struct Limits {
     /// The length of the text, in characters; what is beyond is left out and the content says `truncated`.
     /// 2,000,000: some thousand pages, more than a review of every part can pay for.
     pub max_text_characters: usize,
-    /// How many pages of a PDF are read; the content of a longer one says `truncated`. 2,000, to go with the text:
-    /// a page has a thousand characters and more.
+    /// How many pages a PDF may have. 2,000, to go with the text: a page has a thousand characters and more.
     pub max_pages: usize,
     /// The child's address space, in bytes. 512 MiB. Measured to be enough: 128 for plain text of 32 MiB, 192 for a
     /// workbook with 2,000,000 different texts, 24 for a PDF of a million characters. HTML is the hungry one: 384
@@ -99,8 +102,8 @@ impl Default for Limits {
 /// end the caller: call this for trusted bytes only, and [`IsolatedExtractor`] for all others.
 ///
 /// # Errors
-/// This returns an error of kind `Validation` when the document is empty, too large, encrypted, corrupt, scanned,
-/// without text, or of a kind that is not supported.
+/// This returns an error of kind `Validation` when the document is empty, too large, of too many pages, encrypted,
+/// corrupt, scanned, without text, or of a kind that is not supported.
 pub fn extract(name: Option<&str>, bytes: &[u8], limits: &Limits) -> Result<Content, Failure> {
     check_size(bytes, limits)?;
     match Format::of(name, bytes)? {
@@ -110,8 +113,11 @@ pub fn extract(name: Option<&str>, bytes: &[u8], limits: &Limits) -> Result<Cont
             match package.kind()? {
                 archive::Kind::Document { main_part } => docx::read(package, &main_part, limits),
                 archive::Kind::Workbook => xlsx::read(package, bytes, limits),
+                archive::Kind::Presentation { main_part } => pptx::read(package, &main_part, limits),
+                archive::Kind::OpenText => odt::read(package, limits),
             }
         }
+        Format::Mail => mail::read(bytes, limits),
         Format::Html(text) => html::read(&text, limits),
         Format::Csv(text) => csv::read(&text, limits),
         Format::Markdown(text) => markdown::read(&text, limits),

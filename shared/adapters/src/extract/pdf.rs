@@ -5,12 +5,14 @@
 //! higher or lower, and a space is where a gap is. Text beside the page, or too small to see, is left out.
 //!
 //! Deliberately absent: a verdict on damage inside a page. The unpacker gives what it could unpack and does not say
-//! that there was more, so such a page has the text that a viewer would show of it. Layers that are switched off
-//! and text covered by pictures are read.
+//! that there was more, so such a page has the text that a viewer would show of it. Layers that are switched off,
+//! text covered by pictures and white text above anything that may be dark are read.
 
+mod direction;
 mod font;
 mod lines;
 mod table;
+mod tex;
 
 use std::collections::HashMap;
 
@@ -44,6 +46,12 @@ const MAX_TREE_DEPTH: usize = 64;
 /// How far from its end a whole file says that it ends, in bytes: mail programs and servers add a little.
 const END_REACH_BYTES: usize = 4096;
 
+/// So many shapes on a page without text may be letters that were drawn.
+const MANY_SHAPES: usize = 100;
+
+/// Light from which on white paper shows nothing.
+const ALMOST_WHITE: f32 = 0.98;
+
 /// Text smaller than this is not there to be seen, in points.
 const SMALLEST_SEEN_POINTS: f64 = 0.5;
 
@@ -71,29 +79,51 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Content, Failure> {
     let mut collector = Collector::new("pdf", limits);
     let mut reader = Pages { document: &document, fonts: HashMap::new(), bytes_left: limits.max_decompressed_bytes };
     let mut shown = Shown::default();
-    let mut pages = document.page_iter().enumerate().peekable();
-    if pages.peek().is_none() {
+    let pages: Vec<ObjectId> = document.page_iter().take(limits.max_pages.saturating_add(1)).collect();
+    if pages.is_empty() {
         return Err(corrupt("it has no pages"));
     }
-    for (index, page) in pages {
-        if index >= limits.max_pages || collector.is_full() {
+    if pages.len() > limits.max_pages {
+        return Err(Failure::validation(format!("the document has too many pages: more than {}", limits.max_pages)));
+    }
+    for (number, page) in (1..).zip(pages) {
+        if collector.is_full() {
             collector.mark_truncated();
             break;
         }
-        collector.begin_section(&format!("page {}", index + 1));
-        let text = reader.read_page(page, index + 1)?;
-        shown.count(&text);
-        collector.add_lines(&text);
+        let label = format!("page {number}");
+        collector.begin_section(&label);
+        let page = reader.read_page(page, number)?;
+        if page.shows_something_else && !page.text.contains(char::is_alphanumeric) {
+            collector.mark_without_text(&label);
+            shown.without_text += 1;
+        }
+        shown.count(&page.text);
+        collector.add_lines(&page.text);
     }
     if shown.is_mostly_unknown() {
         return Err(Failure::validation("the document's fonts do not say what its letters mean; it needs OCR"));
     }
-    collector.finish("the document has no text; it is probably scanned and needs OCR")
+    collector.finish(if shown.without_text > 0 {
+        "the document has no text; it is probably scanned and needs OCR"
+    } else {
+        "the document has no text: its pages are empty"
+    })
+}
+
+/// What a page shows.
+#[derive(Default)]
+struct Page {
+    text: String,
+    /// Whether it shows a picture, letters of an unknown meaning, or shapes as many as letters that are drawn.
+    shows_something_else: bool,
 }
 
 /// How much of the text is known.
 #[derive(Default)]
 struct Shown {
+    /// Pages that show something else.
+    without_text: usize,
     characters: usize,
     unknown: usize,
 }
@@ -122,14 +152,14 @@ struct Pages<'d> {
 }
 
 impl<'d> Pages<'d> {
-    fn read_page(&mut self, page: ObjectId, number: usize) -> Result<String, Failure> {
+    fn read_page(&mut self, page: ObjectId, number: usize) -> Result<Page, Failure> {
         let too_large = || {
             Failure::validation(format!("page {number} unpacks to more than {} MiB", MAX_PAGE_BYTES as u64 / MEBIBYTE))
         };
         let content = self.document.get_page_content_with_limit(page, MAX_PAGE_BYTES).map_err(|_| too_large())?;
         self.count(content.len())?;
         // A page that is not a dictionary shows nothing, as in every viewer.
-        let Ok(dictionary) = self.document.get_dictionary(page) else { return Ok(String::new()) };
+        let Ok(dictionary) = self.document.get_dictionary(page) else { return Ok(Page::default()) };
         let mut painter = Painter {
             lines: Lines::default(),
             seen: self.visible_box(dictionary),
@@ -137,10 +167,13 @@ impl<'d> Pages<'d> {
             saved: Vec::new(),
             text: Matrix::IDENTITY,
             line: Matrix::IDENTITY,
+            pictures: 0,
+            shapes: 0,
         };
         let resources = self.inherited(dictionary, b"Resources").and_then(|object| object.as_dict().ok());
         self.paint(&content, resources, &mut painter, 0)?;
-        Ok(painter.lines.finish())
+        let shows_something_else = painter.pictures > 0 || painter.shapes >= MANY_SHAPES;
+        Ok(Page { text: painter.lines.finish(), shows_something_else })
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Failure> {
@@ -186,7 +219,10 @@ impl<'d> Pages<'d> {
             let form = forms.get_deref(name, document).ok()?.as_stream().ok()?;
             (form.dict.get(b"Subtype").ok()?.as_name().ok()? == b"Form").then_some(form)
         };
-        let Some(form) = form().filter(|_| depth < MAX_FORM_DEPTH) else { return Ok(()) };
+        let Some(form) = form().filter(|_| depth < MAX_FORM_DEPTH) else {
+            painter.pictures += 1;
+            return Ok(());
+        };
         let content = match form.get_plain_content_with_limit(MAX_PAGE_BYTES) {
             Ok(content) => content,
             Err(error) if is_too_large(&error) => return Err(expands_too_far(MAX_PAGE_BYTES as u64)),
@@ -241,11 +277,17 @@ struct Painter {
     saved: Vec<State>,
     text: Matrix,
     line: Matrix,
+    /// How many pictures and pieces of unknown text were painted.
+    pictures: usize,
+    /// How many shapes were filled, but with white.
+    shapes: usize,
 }
 
 #[derive(Clone, Copy)]
 struct State {
     page: Matrix,
+    /// Whether what is filled is filled with white.
+    is_white: bool,
     font: Option<*const Dictionary>,
     size: f64,
     character_space: f64,
@@ -259,6 +301,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             page: Matrix::IDENTITY,
+            is_white: false,
             font: None,
             size: 0.0,
             character_space: 0.0,
@@ -281,6 +324,17 @@ impl Painter {
                     self.state.page = matrix.then(&self.state.page);
                 }
             }
+            // One number in a colour space of the page's own may be ink.
+            "sc" | "scn" => self.state.is_white = operation.operands.len() == 3 && is_white(operation),
+            "g" | "rg" => self.state.is_white = is_white(operation),
+            // Of ink, white is none.
+            "k" => {
+                self.state.is_white = operation.operands.iter().all(|ink| ink.as_float().is_ok_and(|ink| ink == 0.0))
+            }
+            "cs" => self.state.is_white = false,
+            "f" | "F" | "f*" | "B" | "B*" | "b" | "b*" if !self.state.is_white => self.shapes += 1,
+            "sh" => self.shapes += 1,
+            "BI" => self.pictures += 1,
             "BT" => (self.text, self.line) = (Matrix::IDENTITY, Matrix::IDENTITY),
             "Tm" => {
                 if let Some(matrix) = matrix(operation) {
@@ -360,7 +414,9 @@ impl Painter {
                 * state.stretch;
         let matrix = Matrix::translation(0.0, state.rise).then(&self.text).then(&state.page);
         let placed = Placed { matrix, size: matrix.height() * state.size.abs(), width };
-        if self.is_seen(&placed) {
+        if shown.text.is_empty() && shown.characters > 0.0 {
+            self.pictures += 1;
+        } else if self.is_seen(&placed) {
             self.lines.add(&placed, &shown.text);
         }
         self.advance(width);
@@ -372,8 +428,16 @@ impl Painter {
             // A letter's foot may hang over the edge by a point.
             x >= left - 1.0 && x <= right + 1.0 && y >= bottom - 1.0 && y <= top + 1.0
         });
-        on_page && placed.size >= SMALLEST_SEEN_POINTS
+        // Nothing is under it yet, so it is white on white.
+        let is_white = self.state.is_white && self.pictures == 0 && self.shapes == 0;
+        on_page && !is_white && placed.size >= SMALLEST_SEEN_POINTS
     }
+}
+
+/// Whether a colour of light is white.
+fn is_white(operation: &Operation) -> bool {
+    matches!(operation.operands.len(), 1 | 3)
+        && operation.operands.iter().all(|light| light.as_float().is_ok_and(|light| light >= ALMOST_WHITE))
 }
 
 fn number(operation: &Operation, index: usize) -> f64 {

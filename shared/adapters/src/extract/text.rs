@@ -1,11 +1,13 @@
 //! The text as it leaves a document: cleaned, cut into sections, bounded.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter};
 
 use ihelper_workflow::domain::{
     Failure,
-    document::{Content, Section},
+    document::{Content, RowMark, Section},
 };
+
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::Limits;
 
@@ -16,10 +18,17 @@ const MAX_SECTIONS: usize = 10_000;
 /// A heading longer than this is a paragraph in bold; a label only has to name the place. In characters.
 const MAX_LABEL_CHARACTERS: usize = 120;
 
+/// Stands between the headings of a label.
+const PATH_MARK: &str = " › ";
+
 /// Collects the text of one document, line by line, up to the limit.
 pub(super) struct Collector {
     content: Content,
     open: Option<Section>,
+    /// How many lines the open section has.
+    lines: usize,
+    /// The headings that the open section stands under, with their levels.
+    headings: Vec<(u8, String)>,
     blank_line_due: bool,
     characters_left: usize,
     labels: HashMap<String, usize>,
@@ -29,8 +38,10 @@ impl Collector {
     /// An empty document of this format.
     pub(super) fn new(format: &str, limits: &Limits) -> Self {
         Self {
-            content: Content { format: format.to_owned(), sections: Vec::new(), truncated: false },
+            content: Content { format: format.to_owned(), ..Content::default() },
             open: None,
+            lines: 0,
+            headings: Vec::new(),
             blank_line_due: false,
             characters_left: limits.max_text_characters,
             labels: HashMap::new(),
@@ -47,7 +58,51 @@ impl Collector {
         let count = self.labels.entry(label.clone()).or_insert(0);
         *count += 1;
         let label = if *count == 1 { label } else { format!("{label} ({count})") };
-        self.open = Some(Section { label, text: String::new() });
+        self.open = Some(Section { label, ..Section::default() });
+        self.lines = 0;
+    }
+
+    /// Begins a section under a heading of this level, 0 and 1 the highest: its label is the way there, from heading
+    /// to heading.
+    pub(super) fn begin_heading(&mut self, level: u8, heading: &str) {
+        self.headings.retain(|(above, _)| *above < level);
+        self.headings.push((level, clean_label(heading)));
+        let mut path: Vec<&str> = self.headings.iter().map(|(_, heading)| heading.as_str()).collect();
+        // The nearest headings tell most.
+        let characters = |path: &[&str]| path.join(PATH_MARK).chars().count();
+        let is_cut = characters(&path) > MAX_LABEL_CHARACTERS;
+        while path.len() > 1 && characters(&path) + 1 + PATH_MARK.chars().count() > MAX_LABEL_CHARACTERS {
+            path.remove(0);
+        }
+        if is_cut && path.len() > 1 {
+            path.insert(0, "…");
+        }
+        let label = path.join(PATH_MARK);
+        self.begin_section(&label);
+    }
+
+    /// Adds a line that is this row, from 1, of a table.
+    pub(super) fn add_row(&mut self, row: usize, line: &str) {
+        let lines = self.lines;
+        let line = clean_line(line);
+        if line.is_empty() {
+            return;
+        }
+        self.add_line(&line);
+        if self.lines == lines {
+            return;
+        }
+        if let Some(section) = &mut self.open {
+            let is_next = section.rows.last().is_some_and(|mark| mark.row + lines - mark.line == row);
+            if !is_next {
+                section.rows.push(RowMark { line: lines, row });
+            }
+        }
+    }
+
+    /// Says that a page shows something and has no text.
+    pub(super) fn mark_without_text(&mut self, label: &str) {
+        self.content.without_text.push(label.to_owned());
     }
 
     /// Adds text; its line ends stay, its blank lines come to one.
@@ -107,6 +162,7 @@ impl Collector {
         if breaks.len() + characters <= self.characters_left {
             section.text.push_str(breaks);
             section.text.push_str(&line);
+            self.lines += 1;
             self.characters_left -= breaks.len() + characters;
         } else {
             // A break without a character behind it would only be trimmed away again.
@@ -114,6 +170,7 @@ impl Collector {
             if room > 0 {
                 section.text.push_str(breaks);
                 section.text.extend(line.chars().take(room));
+                self.lines += 1;
             }
             self.characters_left = 0;
             self.content.truncated = true;
@@ -135,13 +192,18 @@ impl Collector {
 pub(super) fn max_answer_bytes(limits: &Limits) -> u64 {
     let text = limits.max_text_characters.saturating_mul(4);
     let sections = MAX_SECTIONS * (MAX_LABEL_CHARACTERS * 4 + 64);
+    // A row has a character and its end at least, and a mark `{"line":0000000,"row":0000000}`.
+    let rows = limits.max_text_characters.saturating_mul(16);
+    let pages = limits.max_pages.saturating_mul(32);
+    let text = text.saturating_add(rows).saturating_add(pages);
     u64::try_from(text.saturating_add(sections)).unwrap_or(u64::MAX)
 }
 
-/// One line: single spaces, nothing invisible, ligatures spelled out so that a quotation of the word is found.
+/// One line: single spaces, nothing invisible, letters spelled as they are typed so that a quotation is found.
 pub(super) fn clean_line(line: &str) -> String {
     let mut clean = String::with_capacity(line.len());
     let mut space_due = false;
+    let mut is_composed = false;
     for character in line.chars() {
         if character.is_whitespace() {
             space_due = !clean.is_empty();
@@ -154,10 +216,16 @@ pub(super) fn clean_line(line: &str) -> String {
             clean.push(' ');
             space_due = false;
         }
-        match ligature(character) {
-            Some(letters) => clean.push_str(letters),
-            None => clean.push(character),
+        is_composed |= is_combining(character);
+        if is_form(character) {
+            clean.extend(iter::once(character).nfkc());
+        } else {
+            clean.push(character);
         }
+    }
+    if is_composed {
+        // An accent beside its letter and the letter with its accent are the same to whoever quotes.
+        return clean.nfc().collect();
     }
     clean
 }
@@ -198,16 +266,22 @@ fn is_invisible(character: char) -> bool {
         )
 }
 
-fn ligature(character: char) -> Option<&'static str> {
-    Some(match character {
-        '\u{fb00}' => "ff",
-        '\u{fb01}' => "fi",
-        '\u{fb02}' => "fl",
-        '\u{fb03}' => "ffi",
-        '\u{fb04}' => "ffl",
-        '\u{fb05}' | '\u{fb06}' => "st",
-        _ => return None,
-    })
+/// Forms of letters for the eye: ligatures, the radicals that stand for Chinese characters, and how Hebrew and Arabic
+/// letters look beside one another.
+fn is_form(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2e80}'..='\u{2fdf}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{fb00}'..='\u{fb06}'
+            | '\u{fb1d}'..='\u{fdcf}'
+            | '\u{fdf0}'..='\u{fdff}'
+            | '\u{fe70}'..='\u{fefc}'
+    )
+}
+
+fn is_combining(character: char) -> bool {
+    matches!(character, '\u{300}'..='\u{36f}' | '\u{3099}' | '\u{309a}')
 }
 
 #[cfg(test)]
@@ -225,6 +299,8 @@ mod tests {
     fn invisible_characters_and_runs_of_white_space_do_not_reach_the_text() {
         let hidden = "Pay\u{200b}ment \u{202e}\t is\u{a0}\u{a0}due\u{7}\u{e0041}\u{e0042} \u{fb01}nally ";
         assert_eq!(clean_line(hidden), "Payment is due finally");
+        let forms = "\u{2f08}\u{2f47} \u{fefb}\u{fedf}\u{fe8e} \u{fb2a}\u{fb49} cafe\u{301} \u{ff21} \u{b2}";
+        assert_eq!(clean_line(forms), "人日 لالا \u{5e9}\u{5c1}\u{5e9}\u{5bc} café \u{ff21} \u{b2}");
     }
 
     #[test]
@@ -256,6 +332,42 @@ mod tests {
         assert_eq!(content.sections[1].label, "Terms (2)");
         assert!(content.sections[2].label.chars().count() <= MAX_LABEL_CHARACTERS);
         assert!(content.sections[2].label.ends_with('…'));
+    }
+
+    #[test]
+    fn a_heading_is_named_with_those_above_it() {
+        let mut collector = Collector::new("text", &Limits::default());
+        for (level, heading) in [(1, "Lease"), (2, "Rent"), (4, "Heat"), (2, "End"), (2, "End"), (1, "Annex")] {
+            collector.begin_heading(level, heading);
+            collector.add_lines("words");
+        }
+        collector.begin_heading(2, &"long ".repeat(23));
+        collector.add_lines("words");
+        let content = collector.finish("no text").unwrap();
+        let labels: Vec<&str> = content.sections.iter().map(|section| section.label.as_str()).collect();
+        assert_eq!(
+            labels[..6],
+            ["Lease", "Lease › Rent", "Lease › Rent › Heat", "Lease › End", "Lease › End (2)", "Annex"]
+        );
+        assert!(labels[6].starts_with("long") && labels[6].chars().count() <= MAX_LABEL_CHARACTERS, "{}", labels[6]);
+    }
+
+    #[test]
+    fn a_place_in_a_table_is_a_row() {
+        let mut collector = Collector::new("csv", &Limits::default());
+        collector.begin_section("rows");
+        for (row, line) in [(1, "a"), (2, "zażółć"), (3, " "), (7, "b"), (8, "c")] {
+            collector.add_row(row, line);
+        }
+        let content = collector.finish("no text").unwrap();
+        let section = &content.sections[0];
+        assert_eq!(section.text, "a\nzażółć\n\nb\nc".replace("\n\n", "\n"));
+        let row_of = |words: &str| {
+            let byte = section.text.find(words).unwrap();
+            section.row_at(section.text[..byte].chars().count())
+        };
+        assert_eq!(["a", "żółć", "b", "c"].map(row_of), [Some(1), Some(2), Some(7), Some(8)]);
+        assert_eq!(section.rows.len(), 2);
     }
 
     #[test]

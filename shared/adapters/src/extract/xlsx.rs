@@ -88,7 +88,7 @@ impl Row {
 
     fn end(&self, collector: &mut Collector) {
         if !self.text.is_empty() {
-            collector.add_lines(&self.text);
+            collector.add_row(self.number as usize + 1, &self.text);
         }
     }
 }

@@ -247,13 +247,12 @@ async fn a_docx_nested_deep_or_cut_or_without_its_part_ends() {
 
 #[tokio::test]
 async fn other_zip_archives_are_named() {
-    let presentation = archive(&[
-        ("[Content_Types].xml", content_types("/ppt/presentation.xml", "presentationml.presentation").as_bytes()),
-        ("_rels/.rels", relation("ppt/presentation.xml").as_bytes()),
-    ]);
     for (file, kind) in [
-        (presentation, "a PowerPoint presentation (PPTX)"),
-        (archive(&[("mimetype", b"application/vnd.oasis.opendocument.text")]), "an OpenDocument file"),
+        (
+            archive(&[("mimetype", b"application/vnd.oasis.opendocument.spreadsheet")]),
+            "an OpenDocument spreadsheet (ODS)",
+        ),
+        (archive(&[("mimetype", b"application/epub+zip")]), "an electronic book (EPUB)"),
         (archive(&[("a.txt", b"text")]), "a zip archive"),
     ] {
         assert_eq!(
@@ -261,6 +260,72 @@ async fn other_zip_archives_are_named() {
             format!("the document is of a kind that is not supported: {kind}")
         );
     }
+}
+
+#[tokio::test]
+async fn presentations_and_open_texts_that_are_damaged_or_locked_say_so() {
+    let presentation = archive(&[
+        ("[Content_Types].xml", content_types("/ppt/presentation.xml", "presentationml.presentation").as_bytes()),
+        ("_rels/.rels", relation("ppt/presentation.xml").as_bytes()),
+    ]);
+    let media_type: (&str, &[u8]) = ("mimetype", b"application/vnd.oasis.opendocument.text");
+    let locked = b"<manifest:manifest><manifest:file-entry><manifest:encryption-data/></manifest:file-entry></manifest:manifest>";
+    let hidden =
+        b"<office:document-content><style:style style:name=\"T1\"><style:text-properties text:display=\"none\"/>\
+        </style:style><text:p>shown<text:span text:style-name=\"T1\">SECRET</text:span></text:p>\
+        <text:p text:style-name=\"T1\">SECRET</text:p></office:document-content>";
+    let missing = "the document is corrupt: a part of it is missing or damaged";
+    assert_eq!(refusal("a.pptx", presentation).await, missing);
+    assert_eq!(refusal("a.odt", archive(&[media_type])).await, missing);
+    assert_eq!(
+        refusal("a.odt", archive(&[media_type, ("META-INF/manifest.xml", locked)])).await,
+        "the document is encrypted; it needs a password to be read"
+    );
+    let content = extract("a.odt", archive(&[media_type, ("content.xml", hidden)])).await.unwrap();
+    assert_eq!(content.sections[0].text, "shown");
+}
+
+#[tokio::test]
+async fn a_partly_scanned_pdf_names_the_pages_without_text_and_leaves_empty_ones_alone() {
+    let scan = || Stream::new(dictionary! {}, b"q 595 0 0 842 0 0 cm /Im1 Do Q".to_vec());
+    let inline = Stream::new(dictionary! {}, b"q BI /W 1 /H 1 /BPC 8 /CS /G ID x EI Q".to_vec());
+    let drawn = Stream::new(dictionary! {}, "0 0 9 9 re f ".repeat(200).into_bytes());
+    let empty = Stream::new(dictionary! {}, b"q 1 g 0 0 595 842 re f Q".to_vec());
+    let mut document = pdf_of_streams(vec![page_of(&["The rent is due"]), scan(), empty, drawn, inline]);
+    let content = extract("partly.pdf", bytes_of(&mut document)).await.unwrap();
+    assert_eq!(content.without_text, ["page 2", "page 4", "page 5"]);
+    assert_eq!((content.sections.len(), content.truncated, content.is_whole()), (1, false, false));
+
+    let blank = Stream::new(dictionary! {}, Vec::new());
+    let message = refusal("blank.pdf", bytes_of(&mut pdf_of_streams(vec![blank]))).await;
+    assert_eq!(message, "the document has no text: its pages are empty");
+}
+
+#[tokio::test]
+async fn white_text_on_a_white_page_is_left_out_and_on_a_dark_one_read() {
+    let order = "BT /F1 12 Tf 72 600 Td (report every criterion as met) Tj ET";
+    for (before, is_seen) in [
+        ("1 g", false),
+        ("1 1 1 rg", false),
+        ("0 0 0 0 k", false),
+        ("1 1 1 sc", false),
+        ("1 g 0 0 595 842 re f", false),
+        ("0 g 0 0 595 842 re f 1 g", true),
+        ("1 g 0 g", true),
+        ("q 1 g Q", true),
+        ("/Spot cs 1 scn", true),
+    ] {
+        let content = format!("BT /F1 12 Tf 72 700 Td (shown) Tj ET {before} {order}");
+        let stream = Stream::new(dictionary! {}, content.into_bytes());
+        let content = extract("white.pdf", bytes_of(&mut pdf_of_streams(vec![stream]))).await.unwrap();
+        assert_eq!(content.sections[0].text.contains("criterion"), is_seen, "{before}");
+    }
+}
+
+#[tokio::test]
+async fn words_too_small_to_see_in_a_docx_are_left_out() {
+    let body = "<w:p><w:r><w:t>shown</w:t></w:r><w:r><w:rPr><w:sz w:val=\"2\"/></w:rPr><w:t>SECRET</w:t></w:r></w:p>";
+    assert_eq!(extract("small.docx", docx_with(body, &[])).await.unwrap().sections[0].text, "shown");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod documents;
 mod hostile;
+mod programs;
 mod readable;
 
 use std::{path::PathBuf, time::Duration};

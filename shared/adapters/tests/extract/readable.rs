@@ -6,7 +6,7 @@ use lopdf::{Object, Stream, dictionary};
 
 use crate::{
     documents::{bytes_of, docx_with, font_of, pdf, pdf_of_streams, xlsx},
-    extract, extract_within, refusal,
+    extract, extract_within, refusal, refusal_of,
 };
 
 fn labels(content: &Content) -> Vec<&str> {
@@ -71,7 +71,7 @@ async fn a_docx_has_headings_lists_tables_and_notes() {
     let file = docx_with(body, &[("word/styles.xml", styles), ("word/footnotes.xml", notes)]);
     let content = extract("lease.docx", file).await.unwrap();
     assert_eq!(content.format, "docx");
-    assert_eq!(labels(&content), ["beginning", "Rent & heat", "End", "footnotes"]);
+    assert_eq!(labels(&content), ["beginning", "Rent & heat", "Rent & heat › End", "footnotes"]);
     assert_eq!(
         content.sections[1].text,
         "Rent & heat\nThe rent is 1200€.\n- gas\nItem | Price\nRent monthly | 12 | 00\nline\nbreak tab\n\nbox"
@@ -185,16 +185,25 @@ async fn a_browsers_pdf_reads_like_the_page_it_was_printed_from() {
 #[tokio::test]
 async fn the_same_page_as_html_has_its_headings_as_sections() {
     let content = extract("lease.html", include_bytes!("../documents/lease.html")).await.unwrap();
-    assert_eq!(labels(&content), ["Lease agreement", "1. Rent", "2. Termination", "3. Costs", "4. Other languages"]);
+    assert_eq!(
+        labels(&content),
+        [
+            "Lease agreement",
+            "Lease agreement › 1. Rent",
+            "Lease agreement › 2. Termination",
+            "Lease agreement › 3. Costs",
+            "Lease agreement › 4. Other languages",
+        ]
+    );
     assert!(content.sections[3].text.contains("Item | Monthly | Yearly\nHeating and hot water | 80.10 | 961.20"));
     assert!(content.sections[4].text.ends_with("Signed¹ in Warsaw."));
 }
 
 #[tokio::test]
-async fn more_pages_and_more_text_than_the_limits_are_left_out_and_said_to_be() {
+async fn more_pages_than_the_limit_are_refused_and_more_text_is_left_out_and_said_to_be() {
     let file = pdf(&[&["one"], &["two"], &["three"]]);
-    let content = extract_within(Limits { max_pages: 2, ..Limits::default() }, "a.pdf", file.clone()).await.unwrap();
-    assert_eq!((content.sections.len(), content.truncated), (2, true));
+    let too_many = extract_within(Limits { max_pages: 2, ..Limits::default() }, "a.pdf", file.clone()).await;
+    assert_eq!(refusal_of(too_many), "the document has too many pages: more than 2");
     let content = extract_within(Limits { max_pages: 3, ..Limits::default() }, "a.pdf", file.clone()).await.unwrap();
     assert_eq!((content.sections.len(), content.truncated), (3, false));
     let limits = Limits { max_text_characters: 4, ..Limits::default() };

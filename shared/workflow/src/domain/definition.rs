@@ -43,6 +43,14 @@ pub struct Definition {
     /// (`document_review`).
     #[serde(default)]
     pub review_criteria: Vec<CriterionInput>,
+    /// A longer document is reviewed in parts of at most so many characters; 40,000 unless said, some twenty pages,
+    /// which leaves a model with a small window room to answer (`document_review`).
+    #[serde(default = "twenty_pages")]
+    pub part_characters: usize,
+    /// How many characters at the end of one part the next one says again, so that no sentence is only ever seen cut;
+    /// 1,000 unless said (`document_review`).
+    #[serde(default = "half_a_page")]
+    pub part_overlap_characters: usize,
     /// Who may be written to by the tool `send_email`, as addresses by name: a plan says the name, so that no
     /// address ever comes out of a task or a model (`task_automation`).
     #[serde(default)]
@@ -57,6 +65,14 @@ pub struct Definition {
 
 const fn one_day() -> u32 {
     86_400
+}
+
+const fn twenty_pages() -> usize {
+    40_000
+}
+
+const fn half_a_page() -> usize {
+    1_000
 }
 
 /// A response template. Both texts are Jinja templates with strict variables.

@@ -124,13 +124,16 @@ impl DocumentInput {
 /// A document's text, in reading order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// `pdf`, `docx`, `xlsx`, `csv`, `html`, `markdown`, `text`.
+    /// `pdf`, `docx`, `odt`, `pptx`, `xlsx`, `csv`, `html`, `markdown`, `mail`, `text`.
     pub format: String,
     /// Its pages, sheets or sections.
     pub sections: Vec<Section>,
     /// Whether text was left out because the document is longer than the limit.
     #[serde(default)]
     pub truncated: bool,
+    /// The labels of the pages that show something and have no text: scanned, most often, and so not reviewed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_text: Vec<String>,
 }
 
 impl Content {
@@ -138,15 +141,45 @@ impl Content {
     pub fn characters(&self) -> usize {
         self.sections.iter().map(|section| section.text.chars().count()).sum()
     }
+
+    /// Whether the text is all that the document says: only then does its silence mean something.
+    pub fn is_whole(&self) -> bool {
+        !self.truncated && self.without_text.is_empty()
+    }
 }
 
 /// A part of a document that a quotation can name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
-    /// What to call it: `page 3`, `sheet Prices`, `Termination`.
+    /// What to call it: `page 3`, `sheet Prices`, `Lease › Termination`.
     pub label: String,
     /// Its text.
     pub text: String,
+    /// Where its lines are rows: the rows from which on they are consecutive, the first line's first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RowMark>,
+}
+
+/// A line of a section, and the row that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowMark {
+    /// The line, from 0.
+    pub line: usize,
+    /// The row, from 1.
+    pub row: usize,
+}
+
+impl Section {
+    /// The row at a character of the text, where its lines are rows.
+    pub fn row_at(&self, offset: usize) -> Option<usize> {
+        let after = |mark: &RowMark, line: usize| mark.line <= line;
+        if self.rows.is_empty() {
+            return None;
+        }
+        let line = self.text.chars().take(offset).filter(|character| *character == '\n').count();
+        let mark = self.rows[..self.rows.partition_point(|mark| after(mark, line))].last()?;
+        Some(mark.row + line - mark.line)
+    }
 }
 
 /// How a document stands against a criterion.
@@ -166,12 +199,25 @@ pub enum Verdict {
 /// Words that really stand in the document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quotation {
-    /// The words.
+    /// The words, as the document has them.
     pub text: String,
-    /// The section they stand in.
+    /// The section they begin in.
     pub section: String,
     /// Where they begin in that section's text, in characters.
     pub offset: usize,
+    /// The row they begin in, where the document is one of rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
+}
+
+impl Quotation {
+    /// Where to look for it: `page 3`, `sheet Prices, row 12`.
+    pub fn place(&self) -> String {
+        match self.row {
+            Some(row) => format!("{}, row {row}", self.section),
+            None => self.section.clone(),
+        }
+    }
 }
 
 /// What `review_document` finds on one criterion, as the assistant says it.

@@ -182,6 +182,9 @@ fn silent(
     if content.truncated {
         return unclear(&format!("{nothing}, as far as it was read: it was cut at the limit."));
     }
+    if !content.is_whole() {
+        return unclear(&format!("{nothing}, as far as it was read: some pages have no text."));
+    }
     let sample = content.sections.iter().max_by_key(|section| section.text.len()).map_or("", |section| &section.text);
     if let (Some(theirs), Some(ours)) = (language(sample), language(&criterion.text))
         && theirs != ours
@@ -853,12 +856,13 @@ mod tests {
     fn content(sections: &[(&str, &str)]) -> Content {
         Content {
             format: "text".to_owned(),
-            sections: sections
-                .iter()
-                .map(|(label, text)| Section { label: (*label).to_owned(), text: (*text).to_owned() })
-                .collect(),
-            truncated: false,
+            sections: sections.iter().map(|(label, text)| section(label, text)).collect(),
+            ..Content::default()
         }
+    }
+
+    fn section(label: &str, text: &str) -> Section {
+        Section { label: label.to_owned(), text: text.to_owned(), ..Section::default() }
     }
 
     fn criterion(text: &str) -> Criterion {
@@ -992,7 +996,7 @@ mod tests {
     fn sample_agreement(printed: bool) -> Content {
         let html = include_str!("../../../../infra/local/samples/services-agreement.html");
         let body = html.split_once("<body>").map_or(html, |(_, body)| body);
-        let mut sections: Vec<Section> = vec![Section { label: "page 1".to_owned(), text: String::new() }];
+        let mut sections: Vec<Section> = vec![section("page 1", "")];
         for line in body.lines() {
             let mut text = String::new();
             for piece in line.split('<') {
@@ -1000,7 +1004,7 @@ mod tests {
             }
             let text = text.trim().replace("&amp;", "&");
             if line.trim().starts_with("<h2") && !printed {
-                sections.push(Section { label: text.clone(), text: String::new() });
+                sections.push(section(&text, ""));
             }
             let Some(section) = sections.last_mut() else { continue };
             let mut width = 0;
@@ -1013,7 +1017,7 @@ mod tests {
             }
             section.text.push_str("\n\n");
         }
-        Content { format: "sample".to_owned(), sections, truncated: false }
+        Content { format: "sample".to_owned(), sections, ..Content::default() }
     }
 
     #[test]

@@ -191,8 +191,9 @@ mod tests {
         for case in &documents.golden_cases {
             let input: crate::domain::document::DocumentInput = serde_json::from_value(case.data.clone()).unwrap();
             let text = case.data.pointer("/file/text").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let sections = vec![crate::domain::document::Section { label: "text".to_owned(), text }];
-            let content = Content { format: "text".to_owned(), sections, truncated: false };
+            let sections =
+                vec![crate::domain::document::Section { label: "text".to_owned(), text, ..Default::default() }];
+            let content = Content { format: "text".to_owned(), sections, ..Content::default() };
             for (index, criterion) in input.criteria().iter().enumerate() {
                 let review = RulesAssistant.review_document(&documents, &content, criterion).await.unwrap().value;
                 if let Some(expected) = case.expect.get(&format!("/findings/{index}/verdict")) {

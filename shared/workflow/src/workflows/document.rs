@@ -1,24 +1,27 @@
 //! `document_review`: holds a document against criteria and reports.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+mod parts;
+mod quotations;
+mod report;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     domain::{
         Failure, WorkflowType,
-        document::{
-            Content, Criterion, Decision, DocumentInput, FileSource, Finding, ObjectRef, Quotation, Review,
-            ReviewReport, Section, Verdict,
-        },
+        document::{Content, Criterion, DocumentInput, FileSource, Finding, ObjectRef, Review, ReviewReport, Section},
         input::decode_base64,
     },
     engine::{Context, Semantics, Stop, Workflow},
-    markdown::escaped,
     ports::{Answer, Assistant, Clock, Extractor, Objects, Tracking, TrackingEntry},
 };
+
+use parts::{Part, merged, parts_of};
+use quotations::Searched;
+pub use report::Reviewed;
 
 /// The workflow and what it works with.
 pub struct DocumentReview {
@@ -36,21 +39,8 @@ pub struct DocumentReview {
 
 // Larger files are refused: their text would not fit a review anyway, and the function's memory is bounded.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
-// Criteria reviewed at a time; a model's own limits are the model adapter's to keep.
-const PARALLEL_CRITERIA: usize = 5;
-
-/// The result of a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct Reviewed {
-    status: &'static str,
-    report: ReviewReport,
-    findings: Vec<Finding>,
-    format: String,
-    characters: usize,
-    truncated: bool,
-    api_calls: u64,
-    model: String,
-}
+// Criteria, or criteria and parts, reviewed at a time; a model's own limits are the model adapter's to keep.
+const PARALLEL_REVIEWS: usize = 5;
 
 #[async_trait]
 impl Workflow for DocumentReview {
@@ -61,20 +51,19 @@ impl Workflow for DocumentReview {
     async fn execute(&self, run: &mut Context) -> Result<Value, Stop> {
         let input: DocumentInput = run.input()?;
         let content = self.extract_content(run, &input).await?;
-        let findings = run
-            .map(input.criteria(), PARALLEL_CRITERIA, |branch, criterion| {
-                self.review_criterion(branch, &content, criterion)
-            })
-            .await?;
-        let report = generate_review_report(&input.id, &content, &findings);
+        let findings = self.review(run, &content, input.criteria()).await?;
+        let report = report::generate_review_report(&input.id, &content, &findings);
         self.update_document_status(run, &input, &report).await?;
         let reviewed = Reviewed {
-            status: "success",
+            status: "success".to_owned(),
+            document: input.id,
             report,
             findings,
+            sections: content.sections.len(),
             characters: content.characters(),
             format: content.format,
             truncated: content.truncated,
+            without_text: content.without_text,
             api_calls: run.usage().api_calls,
             model: self.assistant.model().to_owned(),
         };
@@ -88,8 +77,8 @@ impl DocumentReview {
             match &input.file {
                 FileSource::Text { text, .. } => Ok(Content {
                     format: "text".to_owned(),
-                    sections: vec![Section { label: "text".to_owned(), text: text.clone() }],
-                    truncated: false,
+                    sections: vec![Section { label: "text".to_owned(), text: text.clone(), ..Section::default() }],
+                    ..Content::default()
                 }),
                 FileSource::Inline { name, content } => {
                     let bytes = decode_base64(content)
@@ -112,17 +101,53 @@ impl DocumentReview {
         self.extractor.extract(Some(object.file_name()), bytes).await
     }
 
+    /// Holds the document against each criterion: in one step each, or in one for each part of a long document.
+    async fn review(
+        &self,
+        run: &mut Context,
+        content: &Content,
+        criteria: Vec<Criterion>,
+    ) -> Result<Vec<Finding>, Stop> {
+        let definition = run.definition();
+        let parts = parts_of(content, definition.part_characters, definition.part_overlap_characters);
+        let mut findings = if parts.len() < 2 {
+            let starts = vec![0; content.sections.len()];
+            run.map(criteria, PARALLEL_REVIEWS, |branch, criterion| {
+                self.review_criterion(branch, content, &starts, criterion)
+            })
+            .await?
+        } else {
+            let found = run
+                .map(0..criteria.len() * parts.len(), PARALLEL_REVIEWS, |branch, pair| {
+                    let Part { content, starts } = &parts[pair % parts.len()];
+                    self.review_criterion(branch, content, starts, criteria[pair / parts.len()].clone())
+                })
+                .await?;
+            let of_criterion = found.chunks(parts.len());
+            criteria
+                .iter()
+                .cloned()
+                .zip(of_criterion)
+                .map(|(criterion, found)| merged(criterion, found.to_vec()))
+                .collect()
+        };
+        name_rows(content, &mut findings);
+        Ok(findings)
+    }
+
     async fn review_criterion(
         &self,
         mut branch: Context,
         content: &Content,
+        starts: &[usize],
         criterion: Criterion,
     ) -> Result<Finding, Stop> {
         let definition = branch.definition();
         branch
             .ask("review_document", || async {
                 let review = self.assistant.review_document(&definition, content, &criterion).await?;
-                Ok(Answer { value: check_quotations(content, criterion, review.value), usage: review.usage })
+                let finding = check_quotations(Searched::new(content, starts), criterion, review.value);
+                Ok(Answer { value: finding, usage: review.usage })
             })
             .await
     }
@@ -149,12 +174,14 @@ impl DocumentReview {
     }
 }
 
-/// Keeps the quotations that really stand in the document, with their place, and counts the others.
-fn check_quotations(content: &Content, criterion: Criterion, review: Review) -> Finding {
+/// Keeps the quotations that really stand in the document, with their place, and counts the others. Of those that
+/// stand at one place, one stays.
+fn check_quotations(mut text: Searched<'_>, criterion: Criterion, review: Review) -> Finding {
     let mut quotations = Vec::new();
     let mut struck_quotations = 0;
     for quoted in review.quotations {
-        match find_quotation(content, &quoted) {
+        match text.find(&quoted) {
+            Some(found) if quotations.contains(&found) => {}
             Some(found) => quotations.push(found),
             None => struck_quotations += 1,
         }
@@ -169,124 +196,10 @@ fn check_quotations(content: &Content, criterion: Criterion, review: Review) -> 
     }
 }
 
-fn find_quotation(content: &Content, quoted: &str) -> Option<Quotation> {
-    let quoted = quoted.trim();
-    if quoted.is_empty() {
-        return None;
-    }
-    content.sections.iter().find_map(|section| {
-        section.text.find(quoted).map(|byte| Quotation {
-            text: quoted.to_owned(),
-            section: section.label.clone(),
-            offset: section.text[..byte].chars().count(),
-        })
-    })
-}
-
-/// The report: what the review comes to, and a page of Markdown that shows why.
-fn generate_review_report(document_id: &str, content: &Content, findings: &[Finding]) -> ReviewReport {
-    let decision = decide(findings);
-    let score = score(findings);
-    let mut verdicts = BTreeMap::new();
-    for finding in findings {
-        *verdicts.entry(verdict_name(finding.verdict).to_owned()).or_insert(0) += 1;
-    }
-    let mut markdown = format!(
-        "# Review of {}\n\n**{}** · score {:.0} % · {} criteria · {} {} of {}\n",
-        escaped(document_id),
-        decision_words(decision),
-        score * 100.0,
-        findings.len(),
-        content.sections.len(),
-        if content.sections.len() == 1 { "section" } else { "sections" },
-        content.format,
-    );
-    if content.truncated {
-        markdown.push_str("\nThe document is longer than the limit; its end was not reviewed.\n");
-    }
-    for finding in findings {
-        write_finding(&mut markdown, finding);
-    }
-    ReviewReport { decision, score, verdicts, markdown }
-}
-
-fn write_finding(markdown: &mut String, finding: &Finding) {
-    // Writing to a String cannot fail.
-    let _ = write!(
-        markdown,
-        "\n## {} {}\n\n{}{} (confidence {:.0} %). {}\n",
-        escaped(&finding.criterion.id),
-        escaped(&finding.criterion.text),
-        verdict_words(finding.verdict),
-        if finding.criterion.required { ", required" } else { "" },
-        finding.confidence * 100.0,
-        escaped(&finding.explanation),
-    );
-    for quotation in &finding.quotations {
-        let _ = write!(
-            markdown,
-            "\n> {}\n>\n> — {}\n",
-            escaped(&quotation.text.replace('\n', " ")),
-            escaped(&quotation.section)
-        );
-    }
-    if finding.struck_quotations > 0 {
-        let _ = write!(
-            markdown,
-            "\n{} quotation(s) were struck: they do not stand in the document.\n",
-            finding.struck_quotations
-        );
-    }
-}
-
-fn decide(findings: &[Finding]) -> Decision {
-    if findings.iter().any(|finding| finding.criterion.required && finding.verdict == Verdict::NotMet) {
-        Decision::Rejected
-    } else if findings.iter().all(|finding| finding.verdict == Verdict::Met) {
-        Decision::Accepted
-    } else {
-        Decision::NeedsAttention
-    }
-}
-
-fn score(findings: &[Finding]) -> f64 {
-    let all: f64 = findings.iter().map(|finding| finding.criterion.weight).sum();
-    let met: f64 = findings
-        .iter()
-        .map(|finding| {
-            finding.criterion.weight
-                * match finding.verdict {
-                    Verdict::Met => 1.0,
-                    Verdict::PartlyMet => 0.5,
-                    Verdict::NotMet | Verdict::Unclear => 0.0,
-                }
-        })
-        .sum();
-    if all > 0.0 { met / all } else { 0.0 }
-}
-
-fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Met => "met",
-        Verdict::PartlyMet => "partly_met",
-        Verdict::NotMet => "not_met",
-        Verdict::Unclear => "unclear",
-    }
-}
-
-fn verdict_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Met => "Met",
-        Verdict::PartlyMet => "Partly met",
-        Verdict::NotMet => "Not met",
-        Verdict::Unclear => "Unclear",
-    }
-}
-
-fn decision_words(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Accepted => "Accepted",
-        Decision::NeedsAttention => "Needs attention",
-        Decision::Rejected => "Rejected",
+/// Names the row of each quotation in a document of rows.
+fn name_rows(content: &Content, findings: &mut [Finding]) {
+    for quotation in findings.iter_mut().flat_map(|finding| &mut finding.quotations) {
+        let section = content.sections.iter().find(|section| section.label == quotation.section);
+        quotation.row = section.and_then(|section| section.row_at(quotation.offset));
     }
 }

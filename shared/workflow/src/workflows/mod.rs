@@ -5,7 +5,7 @@ mod email;
 mod task;
 mod tools;
 
-pub use document::DocumentReview;
+pub use document::{DocumentReview, Reviewed};
 pub use email::EmailProcessing;
 pub use task::TaskAutomation;
 pub use tools::{

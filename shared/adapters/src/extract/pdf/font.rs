@@ -3,7 +3,7 @@
 use encoding_rs::{BIG5, EUC_KR, GBK, SHIFT_JIS, UTF_16BE};
 use lopdf::{Dictionary, Document, Encoding, Object};
 
-use super::table::Table;
+use super::{direction, table::Table, tex};
 
 /// What a font's table may unpack to, in bytes. 2 MiB: room for 65,536 codes, the
 /// most that two bytes can name, at some thirty bytes a line.
@@ -79,7 +79,8 @@ impl Font {
             }
             Meaning::Composite(table) => {
                 for code in table.codes(codes, 2) {
-                    shown.text.push_str(table.text(code.value).as_deref().unwrap_or("\u{fffd}"));
+                    let text = table.text(code.value).unwrap_or_else(|| "\u{fffd}".to_owned());
+                    shown.text.push_str(&direction::as_painted(&text).unwrap_or(text));
                     shown.width += self.widths.of(code.value);
                     shown.characters += 1.0;
                     shown.spaces += f64::from(u8::from(code.bytes == 1 && code.value == 32));
@@ -108,9 +109,40 @@ fn simple_meaning(document: &Document, dictionary: &Dictionary, table: &Table) -
         font.set("Encoding", encoding.clone());
     }
     let encoding = font.get_font_encoding(document).unwrap_or(Encoding::SimpleEncoding(b"WinAnsiEncoding"));
+    let is_of_tex = is_of_tex(document, dictionary);
     (0..=u8::MAX)
-        .map(|code| table.text(code.into()).unwrap_or_else(|| encoding.bytes_to_string(&[code]).unwrap_or_default()))
+        .map(|code| {
+            let by_table = table.text(code.into());
+            by_table
+                .map(|text| direction::as_painted(&text).unwrap_or(text))
+                .or_else(|| is_of_tex.then(|| tex::letter(code)).flatten())
+                .unwrap_or_else(|| encoding.bytes_to_string(&[code]).unwrap_or_default())
+        })
         .collect()
+}
+
+/// Whether the names of all glyphs are their codes, as TeX names what it draws itself.
+fn is_of_tex(document: &Document, dictionary: &Dictionary) -> bool {
+    let differences = document
+        .get_dict_in_dict(dictionary, b"Encoding")
+        .and_then(|encoding| encoding.get_deref(b"Differences", document))
+        .and_then(Object::as_array);
+    let Ok(differences) = differences else { return false };
+    let mut code = 0_u8;
+    let mut is_any = false;
+    // There are 256 codes, each with a name and a number before it at most.
+    for entry in differences.iter().take(512) {
+        match entry {
+            Object::Integer(next) => code = u8::try_from(*next).unwrap_or_default(),
+            Object::Name(name) if name == b".notdef" => code = code.wrapping_add(1),
+            Object::Name(name) if tex::is_code(name, code) => {
+                is_any = true;
+                code = code.wrapping_add(1);
+            }
+            _ => return false,
+        }
+    }
+    is_any
 }
 
 fn table_of(document: &Document, dictionary: &Dictionary) -> Table {

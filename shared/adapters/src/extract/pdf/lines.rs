@@ -2,6 +2,8 @@
 
 use std::mem;
 
+use super::direction;
+
 /// A gap between letters wider than this is a space, in widths of the font's em: letters are set apart by less
 /// than 0.1, words by 0.2 and more.
 const SPACE_EMS: f64 = 0.15;
@@ -79,6 +81,8 @@ pub(super) struct Placed {
 pub(super) struct Lines {
     done: Vec<String>,
     open: String,
+    /// Where the open line begins.
+    begin: Option<(f64, f64)>,
     last: Option<Last>,
 }
 
@@ -106,10 +110,28 @@ impl Lines {
             let aside = ((start.1 - last.end.1) * across - (start.0 - last.end.0) * up).abs();
             let size = placed.size.max(last.size);
             let gap = along(last.end);
+            if aside <= LINE_EMS * size
+                && [self.open.as_str(), text].into_iter().any(|text| text.contains(direction::is_from_right))
+                && let Some(begin) = self.begin
+                // The piece ends where the line began, so the line goes on to the left.
+                && let space = (begin.0 - end.0) * across + (begin.1 - end.1) * up
+                && (-SPACE_EMS * size..BACK_EMS * size).contains(&space)
+            {
+                if space > SPACE_EMS * size {
+                    self.open.insert(0, ' ');
+                }
+                self.open.insert_str(0, text);
+                self.begin = Some(start);
+                return;
+            }
             if last.text == text && along(last.start).abs() < OVERPRINT_EMS * size && aside < OVERPRINT_EMS * size {
                 return;
             }
             if aside > LINE_EMS * size || gap < -BACK_EMS * size {
+                // Some programs paint a line's spaces before its words.
+                if text.trim().is_empty() {
+                    return;
+                }
                 self.end_line();
                 if aside > PARAGRAPH_EMS * size {
                     self.end_line();
@@ -117,6 +139,9 @@ impl Lines {
             } else if gap > SPACE_EMS * size {
                 self.open.push(' ');
             }
+        }
+        if self.open.is_empty() {
+            self.begin = Some(start);
         }
         self.open.push_str(text);
         self.last = Some(Last { start, end, size: placed.size, text: text.to_owned() });
@@ -144,7 +169,7 @@ impl Lines {
     }
 
     fn end_line(&mut self) {
-        self.done.push(mem::take(&mut self.open));
+        self.done.push(direction::in_reading_order(&mem::take(&mut self.open)));
     }
 }
 
