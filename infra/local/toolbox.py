@@ -18,11 +18,13 @@ LOCAL = ROOT / ".local"
 TOOLS = LOCAL / "tools"
 SAM = TOOLS / "sam"
 MINISTACK = TOOLS / "ministack"
+MCP = TOOLS / "mcp"
 
-# ministack pins botocore, and so does sam: one environment cannot hold both.
+# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is in `mcp`.
 LOCKS = {
     SAM: ROOT / "infra/local/requirements-sam.txt",
     MINISTACK: ROOT / "infra/local/requirements-ministack.txt",
+    MCP: ROOT / "infra/local/requirements-mcp.txt",
 }
 
 

@@ -7,5 +7,6 @@ mod events;
 mod golden;
 mod mail;
 mod sweep;
+mod tasks;
 mod template;
 mod workflows;

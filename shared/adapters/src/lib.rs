@@ -3,6 +3,7 @@
 //! - [`aws`]: what all clients share; built from values, without reading the environment.
 //! - [`dynamodb`]: the journal, the tracking, the answer ledger and the remembered requests on one table.
 //! - [`sqs`], [`scheduler`], [`ses`], [`s3`], [`eventbridge`]: queues, what they send later, mail, objects and events.
+//! - [`http`], [`mcp`]: what tasks reach beyond AWS.
 //! - [`extract`]: text out of documents.
 //! - [`failures`]: the one translation of the services' errors into the domain's.
 //! - [`system`]: the system's clock and randomness.
@@ -26,6 +27,10 @@ pub mod eventbridge;
 pub mod extract;
 #[cfg(feature = "aws")]
 pub mod failures;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "scheduler")]

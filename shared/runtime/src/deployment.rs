@@ -8,6 +8,7 @@ use ihelper_adapters::{
     dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking},
     eventbridge::EventBridgeBus,
     extract::{IsolatedExtractor, Limits},
+    http::GuardedHttpClient,
     s3::{S3Objects, S3Uploads, S3Values},
     scheduler::{Scheduler, Schedules},
     ses::SesMailer,
@@ -28,11 +29,13 @@ use ihelper_workflow::{
     },
     rules::RulesAssistant,
     workflows::{
-        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SetRecord,
-        StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
+        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SendRequest,
+        SetRecord, StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
     },
 };
 use lambda_runtime::Error;
+#[cfg(feature = "mcp")]
+use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
 use crate::{
     consumer::{Consumer, Visibility},
@@ -81,7 +84,7 @@ impl Deployment {
             role_arn: settings.scheduler_role_arn.clone(),
             queue_arns: settings.queue_arns.clone(),
         };
-        Ok(Self {
+        let deployment = Self {
             configuration: Arc::new(embedded::configuration()?),
             definitions: embedded::definitions()?,
             queue: SqsQueue::new(&aws, urls)
@@ -91,7 +94,15 @@ impl Deployment {
             aws,
             table,
             settings,
-        })
+        };
+        deployment.check_definitions()?;
+        Ok(deployment)
+    }
+
+    /// A pinned plan that these tools cannot carry out ends the function's start, not its first run.
+    fn check_definitions(&self) -> Result<(), Failure> {
+        let planned = self.definitions.iter().filter_map(|definition| Some((definition, definition.plan.as_ref()?)));
+        planned.into_iter().try_for_each(|(definition, plan)| self.tools().check(definition, plan))
     }
 
     /// What the environment told.
@@ -229,7 +240,7 @@ impl Deployment {
             mailer: self.mailer(),
             public_url: self.settings.public_url.clone(),
         };
-        let tools: [Arc<dyn Tool>; 7] = [
+        let mut tools: Vec<Arc<dyn Tool>> = vec![
             Arc::new(AskAssistant(self.assistant())),
             Arc::new(PublishEvent(bus)),
             Arc::new(Wait(self.clock())),
@@ -238,7 +249,21 @@ impl Deployment {
             Arc::new(SendEmail(self.mailer())),
             Arc::new(StartWorkflow(self.queue())),
         ];
-        Toolbox::new(tools)
+        let hosts = &self.configuration.security.http_hosts;
+        if !hosts.is_empty() {
+            tools.push(Arc::new(SendRequest(Arc::new(GuardedHttpClient::new(hosts.clone())))));
+        }
+        let servers = &self.configuration.mcp.servers;
+        if servers.is_empty() {
+            return Toolbox::new(tools);
+        }
+        #[cfg(feature = "mcp")]
+        {
+            tools.push(Arc::new(CallServer(Arc::new(McpServers::new(servers.clone())))));
+            Toolbox::new(tools)
+        }
+        #[cfg(not(feature = "mcp"))]
+        Toolbox::new(tools).beside(["mcp"])
     }
 
     fn assistant(&self) -> Arc<dyn Assistant> {

@@ -19,20 +19,21 @@ use ihelper_workflow::{
     embedded,
     engine::{Control, Deadline, Definitions, Outcome, Worker, WorkerPorts, Workflow},
     ports::{
-        Answer, AnswerLedger, Assistant, Clock, Entropy, EventBus, Extractor, Journal, Mailer, Objects, Queue, Tracking,
+        Answer, AnswerLedger, Assistant, Clock, Entropy, EventBus, Extractor, HttpClient, Journal, Mailer, Objects,
+        Queue, ToolServers, Tracking,
     },
     rules::RulesAssistant,
     workflows::{
-        AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SetRecord,
-        StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
+        AskAssistant, CallServer, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail,
+        SendRequest, SetRecord, StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
     },
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::memory::{
-    MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryRequests,
-    MemoryTracking, MemoryUploads, SeededEntropy, VirtualClock,
+    MemoryAnswerLedger, MemoryEventBus, MemoryHttpClient, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue,
+    MemoryRequests, MemoryToolServers, MemoryTracking, MemoryUploads, SeededEntropy, VirtualClock,
 };
 
 /// The ports that workflows work with.
@@ -54,6 +55,10 @@ pub struct Ports {
     pub tracking: Arc<dyn Tracking>,
     /// Takes events.
     pub bus: Arc<dyn EventBus>,
+    /// The world outside.
+    pub http: Arc<dyn HttpClient>,
+    /// Servers with tools.
+    pub servers: Arc<dyn ToolServers>,
     /// Thinks.
     pub assistant: Arc<dyn Assistant>,
     /// Time.
@@ -65,12 +70,14 @@ pub struct Ports {
 impl Ports {
     /// The three workflows, with every tool, on these ports.
     pub fn workflows(&self) -> Vec<Arc<dyn Workflow>> {
-        let tools: [Arc<dyn Tool>; 7] = [
+        let tools: [Arc<dyn Tool>; 9] = [
             Arc::new(AskAssistant(Arc::clone(&self.assistant))),
             Arc::new(PublishEvent(Arc::clone(&self.bus))),
             Arc::new(SetRecord { tracking: Arc::clone(&self.tracking), clock: Arc::clone(&self.clock) }),
             Arc::new(SendEmail(Arc::clone(&self.mailer))),
             Arc::new(StartWorkflow(Arc::clone(&self.queue))),
+            Arc::new(SendRequest(Arc::clone(&self.http))),
+            Arc::new(CallServer(Arc::clone(&self.servers))),
             Arc::new(Wait(Arc::clone(&self.clock))),
             Arc::new(RequestApproval {
                 bus: Arc::clone(&self.bus),
@@ -152,6 +159,10 @@ pub struct WorkflowTester {
     pub tracking: MemoryTracking,
     /// The events that were published.
     pub bus: MemoryEventBus,
+    /// The requests that were sent to the world outside.
+    pub http: MemoryHttpClient,
+    /// The servers whose tools were called.
+    pub servers: MemoryToolServers,
     /// The requests that are remembered.
     pub requests: MemoryRequests,
     /// What callers uploaded.
@@ -210,6 +221,7 @@ impl WorkflowTester {
         let (journal, mailer, answers) = (MemoryJournal::new(), MemoryMailer::new(), MemoryAnswerLedger::new());
         let (tracking, bus, entropy) = (MemoryTracking::new(), MemoryEventBus::new(), SeededEntropy::new(1));
         let objects = MemoryObjects::new(["mail", "documents"]);
+        let (http, servers) = (MemoryHttpClient::new(), MemoryToolServers::new());
         let assistant = Arc::new(RecordingAssistant { inner: assistant, calls: Mutex::default() });
         let ports = Ports {
             journal: Arc::new(journal.clone()),
@@ -220,6 +232,8 @@ impl WorkflowTester {
             extractor: Arc::new(PlainTextExtractor),
             tracking: Arc::new(tracking.clone()),
             bus: Arc::new(bus.clone()),
+            http: Arc::new(http.clone()),
+            servers: Arc::new(servers.clone()),
             assistant: assistant.clone(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(entropy.clone()),
@@ -237,6 +251,8 @@ impl WorkflowTester {
             objects,
             tracking,
             bus,
+            http,
+            servers,
             requests: MemoryRequests::new(),
             uploads,
             assistant,

@@ -6,7 +6,7 @@
 //!
 //! Deliberately absent: includes, imports and loaders. A template is one text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
 
@@ -67,20 +67,44 @@ pub(crate) fn holds(name: &str, expression: &str, values: &Values) -> Result<boo
     evaluate(name, expression, values).map(|value| value.is_true())
 }
 
-/// Whether a text is a template at all.
+/// The variables that a template speaks of, with the fields that it names of them: `task.id`, `results`.
 ///
 /// # Errors
 /// This returns an error of kind `Validation` that names the template and the line of its mistake.
-pub(crate) fn check(name: &str, source: &str) -> Result<(), Failure> {
-    environment().template_from_named_str(name, source).map(drop).map_err(|error| failure(name, &error, &[]))
+pub(crate) fn variables(name: &str, source: &str) -> Result<BTreeSet<String>, Failure> {
+    let environment = environment();
+    let template = environment.template_from_named_str(name, source).map_err(|error| failure(name, &error, &[]))?;
+    if uses_another(source) {
+        return Err(Failure::validation(format!("template `{name}`: a template is one text and includes no other")));
+    }
+    Ok(foreign(template.undeclared_variables(true)))
 }
 
-/// Whether a text is an expression at all.
+fn uses_another(source: &str) -> bool {
+    source.split("{%").skip(1).any(|tag| {
+        let word = tag.trim_start_matches(['-', '+']).trim_start();
+        ["include", "import", "from", "extends"].iter().any(|other| word.starts_with(other))
+    })
+}
+
+/// The variables that an expression speaks of, as [`variables`].
 ///
 /// # Errors
 /// This returns an error of kind `Validation` that names the expression.
-pub(crate) fn check_expression(name: &str, source: &str) -> Result<(), Failure> {
-    environment().compile_expression(source).map(drop).map_err(|error| failure(name, &error, &[]))
+pub(crate) fn variables_of_expression(name: &str, source: &str) -> Result<BTreeSet<String>, Failure> {
+    let environment = environment();
+    let expression = environment.compile_expression(source).map_err(|error| failure(name, &error, &[]))?;
+    Ok(foreign(expression.undeclared_variables(true)))
+}
+
+/// Whether a text is a template that does anything.
+pub(crate) fn is_template(text: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|opening| text.contains(opening))
+}
+
+// What every template can use is nobody's variable.
+fn foreign(variables: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    variables.into_iter().filter(|name| !["range", "dict", "namespace", "debug"].contains(&name.as_str())).collect()
 }
 
 fn evaluate(name: &str, expression: &str, values: &Values) -> Result<Value, Failure> {
@@ -210,6 +234,16 @@ mod tests {
         let shown =
             render("x", "{{ text }} {{ list[0] }} {{ list[4].a }}{% if text is defined %}!{% endif %}", &values);
         assert_eq!(shown.unwrap(), "{{ 7 * 7 }} <b> & {% raw %} 1 b!");
+    }
+
+    #[test]
+    fn a_template_that_needs_another_is_found_before_it_is_rendered() {
+        for source in ["{% include 'a' %}", "x{%- import 'a' as a %}", "{%+ from 'a' import b %}", "{% extends 'a' %}"]
+        {
+            assert!(variables("x", source).unwrap_err().message.contains("includes no other"), "{source}");
+        }
+        let used = variables("x", "{% for a in task.list %}{{ a.b }}{{ results.c.d }}{% endfor %}").unwrap();
+        assert_eq!(used, ["results.c.d", "task.list"].map(str::to_owned).into());
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(super) fn document() -> Scenario {
     Scenario::new("document_review", data).with_object(object, "Either party may terminate this agreement.")
 }
 
-/// A pinned plan of every tool, some steps side by side, with an approval that somebody gives.
+/// A pinned plan of every tool, some steps side by side, with an approval that somebody gives and a request that always
+/// fails.
 pub(super) fn task() -> Scenario {
     let plan = r#"
 workflow: task_automation
@@ -45,6 +46,10 @@ plan:
     - { id: approve, tool: request_approval, arguments: { question: "Go on?", recipient: boss, within_seconds: 86400 }, depends_on: [mail] }
     - { id: start, tool: start_workflow, arguments: { type: email_processing, data: { id: e1, from: a@b.example, content: "{{ results.second.answer }}" } }, depends_on: [approve, second], when: "results.approve.approved" }
     - { id: skipped, tool: ask_assistant, arguments: { instruction: never, text: x }, depends_on: [approve], when: "not results.approve.approved" }
+    - { id: call, tool: http_request, arguments: { method: POST, url: "https://crm.example/leads", json: { about: "{{ results.second.answer }}" } }, depends_on: [second], retry: { max_attempts: 6, delay: 30 }, timeout: 20 }
+    - { id: missing, tool: http_request, arguments: { url: "https://crm.example/missing" }, depends_on: [summary], retry: { max_attempts: 6, delay: 10 }, on_failure: continue }
+    - { id: after, tool: set_record, arguments: { name: missing, value: "{{ results.missing.error.kind }}" }, depends_on: [missing] }
+    - { id: look, tool: mcp, arguments: { server: crm, tool: find, arguments: { name: "{{ results.summary.answer }}" } }, depends_on: [summary], retry: { max_attempts: 6 }, on_failure: skip }
 "#;
     let data = json!({"id": "t1", "description": "A lead came in."});
     Scenario::new("task_automation", data)

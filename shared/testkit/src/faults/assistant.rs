@@ -137,13 +137,11 @@ impl Assistant for ScriptedAssistant {
         let arguments = [("instruction", json!(format!("think {mark}"))), ("text", json!(task.description))];
         let step = PlanStep {
             id: "think".to_owned(),
-            title: String::new(),
             tool: "ask_assistant".to_owned(),
             arguments: arguments.map(|(name, value)| (name.to_owned(), value)).into(),
-            depends_on: Vec::new(),
-            when: None,
+            ..PlanStep::default()
         };
-        Ok(answer(Plan { steps: vec![step] }))
+        Ok(answer(Plan { steps: vec![step], ..Plan::default() }))
     }
 
     async fn generate_report(

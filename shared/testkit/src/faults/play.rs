@@ -23,8 +23,8 @@ use super::{
 };
 use crate::{
     memory::{
-        MemoryAnswerLedger, MemoryEventBus, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue, MemoryTracking,
-        SeededEntropy, VirtualClock,
+        MemoryAnswerLedger, MemoryEventBus, MemoryHttpClient, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue,
+        MemoryToolServers, MemoryTracking, SeededEntropy, VirtualClock,
     },
     tester::{PlainTextExtractor, Ports},
 };
@@ -191,6 +191,8 @@ impl<'a> Bench<'a> {
             extractor: Arc::new(PlainTextExtractor),
             tracking: Arc::new(MemoryTracking::new()),
             bus: Arc::new(bus),
+            http: Arc::new(MemoryHttpClient::new()),
+            servers: Arc::new(MemoryToolServers::new()),
             assistant: (scenario.assistant)(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SeededEntropy::new(schedule.seed)),

@@ -9,18 +9,19 @@ use ihelper_workflow::{
         definition::Definition,
         document::{Content, Criterion, ObjectRef, Review},
         email::{Draft, Email, EmailAnalysis, OutgoingMail},
+        http::{HttpRequest, HttpResponse},
         input::Input,
         run::{Lease, Segment, StepRecord},
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     ports::{
-        Answer, AnswerLedger, Appended, Assistant, Claim, Closing, Created, DeadLetter, EventBus, Extractor, Journal,
-        Mailer, Objects, Opened, OutgoingEvent, Page, Queue, Receipt, Renewed, RunFilter, StoredObject, Tracking,
-        TrackingEntry,
+        Answer, AnswerLedger, Appended, Assistant, Claim, Closing, Created, DeadLetter, EventBus, Extractor,
+        HttpClient, Journal, Mailer, Objects, Opened, OutgoingEvent, Page, Queue, Receipt, Renewed, RunFilter,
+        ServerTool, StoredObject, ToolServers, Tracking, TrackingEntry,
     },
 };
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::machine::Machine;
 use crate::tester::Ports;
@@ -44,6 +45,8 @@ pub(super) fn from_machine(machine: &Arc<Machine>, ports: &Ports) -> Ports {
         extractor: reached(machine, &ports.extractor),
         tracking: reached(machine, &ports.tracking),
         bus: reached(machine, &ports.bus),
+        http: reached(machine, &ports.http),
+        servers: reached(machine, &ports.servers),
         assistant: reached(machine, &ports.assistant),
         clock: Arc::clone(&ports.clock),
         entropy: Arc::clone(&ports.entropy),
@@ -153,6 +156,48 @@ impl EventBus for Reached<dyn EventBus> {
             Ok(())
         };
         self.machine.call("bus.publish", publishing).await
+    }
+}
+
+#[async_trait]
+impl HttpClient for Reached<dyn HttpClient> {
+    fn check(&self, request: &HttpRequest) -> Result<(), Failure> {
+        self.port.check(request)
+    }
+
+    async fn send(&self, key: &str, request: &HttpRequest) -> Result<HttpResponse, Failure> {
+        let sending = async {
+            let response = self.port.send(key, request).await?;
+            self.machine.performed("http", key.to_owned(), json!(request));
+            Ok(response)
+        };
+        self.machine.call("http.send", sending).await
+    }
+}
+
+#[async_trait]
+impl ToolServers for Reached<dyn ToolServers> {
+    fn check(&self, server: &str, tool: &str) -> Result<(), Failure> {
+        self.port.check(server, tool)
+    }
+
+    async fn describe(&self, server: &str, tool: &str) -> Result<ServerTool, Failure> {
+        self.machine.call("servers.describe", self.port.describe(server, tool)).await
+    }
+
+    async fn call(
+        &self,
+        key: &str,
+        server: &str,
+        tool: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<Value, Failure> {
+        let calling = async {
+            let answer = self.port.call(key, server, tool, arguments).await?;
+            self.machine.performed("servers", key.to_owned(), json!([server, tool, arguments]));
+            Ok(answer)
+        };
+        self.machine.call("servers.call", calling).await
     }
 }
 

@@ -10,22 +10,26 @@
 mod answers;
 mod bus;
 mod clock;
+mod http;
 mod journal;
 mod mailer;
 mod objects;
 mod queue;
 mod requests;
+mod servers;
 mod tracking;
 mod uploads;
 
 pub use answers::MemoryAnswerLedger;
 pub use bus::{MemoryEventBus, Published};
 pub use clock::{SeededEntropy, VirtualClock};
+pub use http::{MemoryHttpClient, ReceivedRequest};
 pub use journal::MemoryJournal;
 pub use mailer::{MemoryMailer, SentMail};
 pub use objects::MemoryObjects;
 pub use queue::{Body, MemoryQueue, Message};
 pub use requests::MemoryRequests;
+pub use servers::MemoryToolServers;
 pub use tracking::MemoryTracking;
 pub use uploads::MemoryUploads;
 

@@ -1,11 +1,14 @@
 //! `workflow_config.yaml`: the seed's settings of each workflow, typed and validated.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use garde::Validate;
 use serde::Deserialize;
 
-use super::run::WorkflowType;
+use super::{http::HostRule, run::WorkflowType};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Validate)]
@@ -22,6 +25,58 @@ pub struct Configuration {
     #[serde(default)]
     #[garde(dive)]
     pub cache: CacheSettings,
+    /// What tasks may reach.
+    #[serde(default)]
+    #[garde(skip)]
+    pub security: SecuritySettings,
+    /// Whose tools tasks may use.
+    #[serde(default)]
+    #[garde(dive)]
+    pub mcp: McpSettings,
+}
+
+/// What tasks may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecuritySettings {
+    /// The hosts that the tool `http_request` may send to. Empty, there is no such tool.
+    #[serde(default)]
+    pub http_hosts: Vec<HostRule>,
+}
+
+/// Whose tools tasks may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct McpSettings {
+    /// Servers of the Model Context Protocol, by the names that plans use. Empty, there is no tool `mcp`.
+    #[serde(default)]
+    #[garde(dive)]
+    pub servers: BTreeMap<String, McpServer>,
+}
+
+/// A server of the Model Context Protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct McpServer {
+    /// Where it is reached by streamable HTTP: `https://…`, or `http://` on this machine.
+    #[garde(custom(server_url))]
+    pub url: String,
+    /// Those of its tools that plans may use.
+    #[garde(length(min = 1))]
+    pub tools: BTreeSet<String>,
+}
+
+fn server_url(url: &str, _context: &()) -> garde::Result {
+    let is_local = ["http://127.0.0.1", "http://localhost"]
+        .iter()
+        .filter_map(|start| url.strip_prefix(start))
+        .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
+    let is_encrypted = url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    if (is_local || is_encrypted) && !url.contains(['@', '#', ' ']) && url.is_ascii() {
+        Ok(())
+    } else {
+        Err(garde::Error::new("is not https:// with a host, or http:// on this machine"))
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Validate)]
@@ -212,5 +267,23 @@ mod tests {
     #[test]
     fn a_queue_name_that_sqs_refuses_is_refused() {
         assert!(problem(&VALID.replace("email_queue", "email queue")).contains("workflows.email_processing.queue"));
+    }
+
+    #[test]
+    fn hosts_and_servers_that_tasks_reach_are_checked() {
+        let without = &VALID[..VALID.find("\nsecurity:").unwrap()];
+        let with = |rest: &str| Configuration::parse(&format!("{without}\n{rest}"));
+        assert!(with("").unwrap().security.http_hosts.is_empty());
+        let read = with("security: { http_hosts: [api.example.com, '*.example.org:8443'] }").unwrap();
+        assert_eq!(read.security.http_hosts.len(), 2);
+        assert!(with("security: { http_hosts: ['https://a/b'] }").unwrap_err().to_string().contains("is not a host"));
+        assert!(with("mcp: { servers: { crm: { url: 'http://127.0.0.1:9/mcp', tools: [find] } } }").is_ok());
+        for url in ["http://crm.example/mcp", "http://127.0.0.1.evil.example", "https://", "https://u@h/", "crm"] {
+            let problem =
+                with(&format!("mcp: {{ servers: {{ crm: {{ url: '{url}', tools: [find] }} }} }}")).unwrap_err();
+            assert!(problem.to_string().contains("mcp.servers.crm.url"), "{url}: {problem}");
+        }
+        let none = with("mcp: { servers: { crm: { url: 'https://crm.example/mcp', tools: [] } } }").unwrap_err();
+        assert!(none.to_string().contains("mcp.servers.crm.tools"), "{none}");
     }
 }

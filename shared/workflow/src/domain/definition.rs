@@ -1,6 +1,6 @@
 //! A workflow's definition: what may change without a new deployment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,8 +9,9 @@ use super::{
     document::CriterionInput,
     email::{AttachmentSettings, ReviewSettings, VerdictSettings},
     failure::Failure,
+    plan::Plan,
     run::WorkflowType,
-    task::Plan,
+    tool::ToolFacts,
 };
 
 /// One version of a workflow's templates, plan and golden cases.
@@ -55,6 +56,14 @@ pub struct Definition {
     /// address ever comes out of a task or a model (`task_automation`).
     #[serde(default)]
     pub recipients: BTreeMap<String, String>,
+    /// The tools that plans may use (`task_automation`). Unless said, an assistant's plan may use those that write to
+    /// nobody and reach nothing outside, and a pinned plan all that it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<BTreeSet<String>>,
+    /// Whether nothing is done (`task_automation`): tasks are planned and checked, and the result says what would be
+    /// done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// A pinned plan (`task_automation`): then nobody plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
@@ -101,8 +110,66 @@ impl Definition {
     /// Reads a definition's text.
     ///
     /// # Errors
-    /// This returns an error with line and column when the text is not valid YAML or not a definition.
+    /// This returns an error with line and column when the text is not valid YAML or not a definition, and one that
+    /// names the step when a pinned plan could not be carried out.
     pub fn parse(yaml: &str) -> Result<Self, Failure> {
-        serde_saphyr::from_str(yaml).map_err(|error| Failure::validation(format!("definition: {error}")))
+        let definition: Self =
+            serde_saphyr::from_str(yaml).map_err(|error| Failure::validation(format!("definition: {error}")))?;
+        definition.check()?;
+        Ok(definition)
+    }
+
+    /// Whether an assistant's plan, or the pinned one, may use a tool.
+    pub fn allows(&self, tool: &ToolFacts) -> bool {
+        match &self.tools {
+            Some(tools) => tools.contains(tool.name),
+            None => self.plan.is_some() || tool.is_harmless,
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let placed = |failure: Failure| {
+            let place = failure.step.as_ref().map_or(String::new(), |step| format!(" step `{step}`:"));
+            Failure { message: format!("definition: plan:{place} {}", failure.message), ..failure }
+        };
+        if let Some(unknown) = self.tools.iter().flatten().find(|name| ToolFacts::of(name).is_none()) {
+            return Err(Failure::validation(format!("definition: tools: there is no tool `{unknown}`")));
+        }
+        let Some(plan) = &self.plan else { return Ok(()) };
+        plan.check().map_err(placed)?;
+        for step in &plan.steps {
+            if !ToolFacts::of(&step.tool).is_some_and(|tool| self.allows(tool)) {
+                let failure = Failure::validation(format!("`{}` is not among the definition's `tools`", step.tool));
+                return Err(placed(failure.in_step(&step.id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(rest: &str) -> String {
+        Definition::parse(&format!("workflow: task_automation\nversion: 1\n{rest}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_pinned_plan_is_checked_when_the_definition_is_read() {
+        assert_eq!(
+            problem("plan: {steps: [{id: a, tool: wait, depends_on: [b]}, {id: b, tool: wait, depends_on: [a]}]}"),
+            "definition: plan: these steps wait for each other: `a` → `b` → `a`"
+        );
+        assert!(problem("plan: {steps: [{id: a, tool: fly}]}").contains("plan: step `a`: there is no tool `fly`"));
+        assert!(problem("plan: {steps: [{id: a, tool: wait, argument: {}}]}").contains("argument"));
+    }
+
+    #[test]
+    fn a_pinned_plan_uses_only_tools_that_the_definition_lists() {
+        let mail = "plan: {steps: [{id: a, tool: send_email}]}";
+        assert!(problem(&format!("tools: [wait]\n{mail}")).contains("step `a`: `send_email` is not among"));
+        assert!(problem("tools: [wait, fly]").contains("there is no tool `fly`"));
+        Definition::parse(&format!("workflow: task_automation\nversion: 1\n{mail}")).unwrap();
     }
 }

@@ -7,9 +7,12 @@ pub mod definition;
 pub mod document;
 pub mod email;
 pub mod failure;
+pub mod http;
 pub mod input;
+pub mod plan;
 pub mod run;
 pub mod task;
+pub mod tool;
 
 pub use failure::{Failure, Kind};
 pub use run::{Run, RunId, Status, WorkflowType};

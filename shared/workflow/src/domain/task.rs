@@ -6,8 +6,11 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::failure::{Failure, Kind};
+pub use super::plan::{MAX_PLAN_STEPS, OnFailure, Plan, PlanStep, StepRetry};
+
 /// `data` of a `task_automation` run. Other fields are kept and can be used by a pinned plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
 pub struct TaskInput {
     /// The task's own id, 1 to 256 bytes.
     #[garde(length(bytes, min = 1, max = 256))]
@@ -19,41 +22,14 @@ pub struct TaskInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[garde(inner(length(chars, max = 500)))]
     pub title: Option<String>,
+    /// Whether nothing is to be done: it is planned and checked, and said what would be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[garde(skip)]
+    pub dry_run: bool,
     /// Everything else that came with it.
     #[serde(flatten)]
     #[garde(skip)]
     pub fields: BTreeMap<String, Value>,
-}
-
-/// The most steps a plan may have.
-pub const MAX_PLAN_STEPS: usize = 100;
-
-/// A plan: what `analyze_task` answers, or what a definition pins.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its steps.
-    pub steps: Vec<PlanStep>,
-}
-
-/// One step of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlanStep {
-    /// Its id, unique in the plan: letters, digits, `_` and `-`, 1 to 64 of them.
-    pub id: String,
-    /// What it is for.
-    #[serde(default)]
-    pub title: String,
-    /// The tool that does it.
-    pub tool: String,
-    /// What the tool gets. Texts are templates over `task` and `results` (by step id).
-    #[serde(default)]
-    pub arguments: BTreeMap<String, Value>,
-    /// The steps whose results it needs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub depends_on: Vec<String>,
-    /// An expression over `task` and `results`; the step is skipped when it is false.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
 }
 
 /// How a step of a plan ended.
@@ -62,8 +38,12 @@ pub struct PlanStep {
 pub enum StepStatus {
     /// Its tool gave a result.
     Done,
-    /// Its condition was false, or a step that it depends on was skipped.
+    /// Its condition was false, or a step that it depends on was skipped or failed.
     Skipped,
+    /// It failed, and the plan says that the run goes on.
+    Failed,
+    /// It would have been carried out, had this not been a dry run.
+    Planned,
 }
 
 /// What a step of a plan came to.
@@ -80,6 +60,24 @@ pub struct StepResult {
     /// What the tool gave.
     #[serde(default)]
     pub output: Value,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+}
+
+/// Why a step of a plan failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepError {
+    /// What kind of fault.
+    pub kind: Kind,
+    /// What happened.
+    pub message: String,
+}
+
+impl From<Failure> for StepError {
+    fn from(failure: Failure) -> Self {
+        Self { kind: failure.kind, message: failure.message }
+    }
 }
 
 /// What `generate_report` writes about a task.

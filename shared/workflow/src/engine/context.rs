@@ -13,17 +13,19 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     log::{Log, Weight},
+    retry::backoff,
     stop::{Stop, Stops},
     wait::{Callback, Decision, LONGEST_WAIT, Reply, Wait},
 };
 use crate::{
     domain::{
         Failure, Kind, Run, RunId,
+        configuration::RetrySettings,
         definition::Definition,
         run::{History, StepKind, StepRecord, StepState, Usage},
     },
@@ -137,6 +139,32 @@ pub struct Context {
     prefix: String,
     next: u32,
     names: HashSet<String>,
+    /// How long the work of a step, or of an effect that may be repeated, takes at the most.
+    time_limit: Option<Duration>,
+}
+
+/// How often something is tried within a run, and what its failure does.
+#[derive(Clone, Debug)]
+pub struct Tries {
+    /// How often, and how long the waits between two tries are.
+    pub retry: RetrySettings,
+    /// How long one try's step or repeatable effect takes at the most.
+    pub time_limit: Option<Duration>,
+    /// Whether the workflow goes on when the last try fails. Otherwise that failure is the run's, whose own attempts
+    /// go on with the last try.
+    pub is_optional: bool,
+}
+
+/// How a try came out, where that decides how the run goes on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tried {
+    /// It failed; the next one may begin then.
+    Again { failure: Failure, from: Timestamp },
+    /// It was the last one, and the run goes on without its result.
+    Failed { failure: Failure },
+    /// Its result stands, so that no other attempt finds that it failed.
+    Succeeded,
 }
 
 /// What all contexts of one attempt share.
@@ -233,7 +261,7 @@ impl Context {
     }
 
     fn at(attempt: Arc<Attempt>, prefix: String) -> Self {
-        Self { attempt, prefix, next: 0, names: HashSet::new() }
+        Self { attempt, prefix, next: 0, names: HashSet::new(), time_limit: None }
     }
 
     /// The run's id.
@@ -307,7 +335,7 @@ impl Context {
         let started_at = self.attempt.clock.now();
         let answer = tokio::select! {
             biased;
-            answer = work() => answer.map_err(|failure| failure.in_step(name))?,
+            answer = self.in_time(work()) => answer.map_err(|failure| failure.in_step(name))?,
             stop = self.attempt.log.failed() => return Err(stop),
             () = self.attempt.clock.sleep(self.attempt.time_left()) => return Err(Stop::HandOver),
         };
@@ -364,7 +392,7 @@ impl Context {
         self.attempt.log.flush().await?;
         self.time_for_an_effect()?;
         let started_at = self.attempt.clock.now();
-        let value = work.await.map_err(|failure| failure.in_step(&place.name))?;
+        let value = self.in_time(work).await.map_err(|failure| failure.in_step(&place.name))?;
         let record = self.done(place, started_at, &value, Usage::default())?;
         self.attempt.record(record, Weight::Happened).await?;
         Ok(value)
@@ -396,6 +424,88 @@ impl Context {
                 let name = place.name.clone();
                 self.attempt.record(entry(StepState::Released), Weight::Outcome).await?;
                 Err(failure.in_step(&name).into())
+            }
+        }
+    }
+
+    /// Tries something until it succeeds, at most so often; between two tries the run is put aside.
+    ///
+    /// Every try has the same place in the order: what one of them got into the journal stands for the next, and an
+    /// effect has the same key in all of them. An at-most-once effect is tried again only when it certainly did not
+    /// happen, since otherwise the run needs attention. `work` is called with a context of its own, on which nothing
+    /// but the same steps may be done each time.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); the inner result is the last failure, where that is not the run's.
+    pub async fn attempt<T, F>(
+        &mut self,
+        name: &str,
+        tries: &Tries,
+        work: impl Fn(Self) -> F,
+    ) -> Result<Result<T, Failure>, Stop>
+    where
+        F: Future<Output = Result<T, Stop>>,
+    {
+        let branches = self.branches();
+        let mut number = 0;
+        loop {
+            number += 1;
+            let place = self.next_place(&format!("{name}.try_{number}"), StepKind::Step)?;
+            let tried = self.journaled(&place)?.map(|record| self.replay(&record)).transpose()?;
+            let stands = match tried {
+                Some(Tried::Again { from, .. }) if self.attempt.clock.now() < from => {
+                    return Err(Stop::Wait { until: from });
+                }
+                Some(Tried::Again { .. }) => continue,
+                Some(Tried::Failed { failure }) => return Ok(Err(failure)),
+                Some(Tried::Succeeded) => true,
+                None => false,
+            };
+            let context = Self { time_limit: tries.time_limit, ..branches.branch(0) };
+            let failure = match work(context).await {
+                Ok(value) => {
+                    if tries.is_optional && !stands {
+                        self.note_try(place, &Tried::Succeeded).await?;
+                    }
+                    return Ok(Ok(value));
+                }
+                Err(Stop::Failed(failure)) => failure,
+                Err(stop) => return Err(stop),
+            };
+            // What fails the engine is no failure of the work.
+            if let Some(stop) = self.attempt.log.failure() {
+                return Err(stop);
+            }
+            if stands || matches!(failure.kind, Kind::JournalMismatch | Kind::Cancelled) {
+                return Err(failure.into());
+            }
+            if failure.kind.retryable() && number < tries.retry.max_attempts {
+                let wait = backoff(&tries.retry, number, &failure, self.attempt.entropy.random());
+                let from = self.attempt.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+                self.note_try(place, &Tried::Again { failure, from }).await?;
+                // Even when the wait is over: the next try has to see what this one got into the journal.
+                return Err(Stop::Wait { until: from });
+            }
+            if !tries.is_optional {
+                return Err(failure.into());
+            }
+            self.note_try(place, &Tried::Failed { failure: failure.clone() }).await?;
+            return Ok(Err(failure));
+        }
+    }
+
+    async fn note_try(&self, place: Place, tried: &Tried) -> Result<(), Stop> {
+        let record = self.done(place, self.attempt.clock.now(), tried, Usage::default())?;
+        self.attempt.record(record, Weight::Ordinary).await
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let Some(limit) = self.time_limit else { return work.await };
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = self.attempt.clock.sleep(limit) => {
+                Err(Failure::new(Kind::Timeout, format!("took longer than {} s", limit.as_secs())))
             }
         }
     }

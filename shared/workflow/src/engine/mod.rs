@@ -26,7 +26,7 @@ mod stop;
 mod wait;
 mod worker;
 
-pub use context::{Branches, Context, Deadline, EffectKey, Semantics};
+pub use context::{Branches, Context, Deadline, EffectKey, Semantics, Tries};
 pub use control::{Answered, Asked, Cancelling, Control, Retry, Retrying, Settling};
 pub use retry::backoff;
 pub use stop::{Stop, Stops};

@@ -9,11 +9,13 @@ mod assistant;
 mod bus;
 mod clock;
 mod extractor;
+mod http;
 mod journal;
 mod mailer;
 mod objects;
 mod queue;
 mod requests;
+mod servers;
 mod tracking;
 mod uploads;
 
@@ -22,6 +24,7 @@ pub use assistant::{Answer, Assistant};
 pub use bus::{EventBus, OutgoingEvent};
 pub use clock::{Clock, Entropy};
 pub use extractor::Extractor;
+pub use http::HttpClient;
 pub use journal::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter};
 pub use mailer::{Mailer, Receipt};
 pub use objects::{Objects, StoredObject};
@@ -29,5 +32,6 @@ pub use queue::{
     DeadLetter, DeadLetters, LARGEST_DATA, LONGEST_DELAY, Letter, MOST_LETTERS, Queue, REDRIVE_OF, REDRIVE_SENT_AT,
 };
 pub use requests::{GivesWay, Recalled, Remembered, RequestKey, Requests};
+pub use servers::{ServerTool, ToolServers};
 pub use tracking::{Tracking, TrackingEntry};
 pub use uploads::{Handout, Offer, Uploads};

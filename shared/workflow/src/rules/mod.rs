@@ -227,7 +227,8 @@ mod tests {
                     _ => json!({ "record": arguments["name"], "value": arguments["value"] }),
                 };
                 let status = crate::domain::task::StepStatus::Done;
-                results.push(StepResult { id: step.id, title: step.title, tool: step.tool, status, output });
+                let (id, title, tool) = (step.id, step.title, step.tool);
+                results.push(StepResult { id, title, tool, status, output, error: None });
             }
             let report = RulesAssistant.generate_report(&tasks, &task, &results).await.unwrap().value;
             let result = json!({ "status": "success", "report": report, "steps": results });

@@ -32,6 +32,8 @@ pub(super) fn report(task: &TaskInput, results: &[StepResult]) -> TaskReport {
                 match result.status {
                     StepStatus::Done => "done",
                     StepStatus::Skipped => "skipped",
+                    StepStatus::Failed => "failed",
+                    StepStatus::Planned => "planned",
                 },
                 escaped(&outcome(result)),
             );
@@ -112,13 +114,17 @@ fn name_of(result: &StepResult) -> &str {
 
 fn summary(results: &[StepResult], open: usize) -> String {
     let done = results.iter().filter(|result| result.status == StepStatus::Done).count();
-    let skipped = results.len() - done;
+    let count = |status| results.iter().filter(|result| result.status == status).count();
+    let (skipped, failed) = (count(StepStatus::Skipped), count(StepStatus::Failed));
     let steps = |count: usize| if count == 1 { "1 step".to_owned() } else { format!("{count} steps") };
     let mut sentence = match (results.len(), done) {
         (0, _) => return "The task had no steps.".to_owned(),
         (all, done) if all == done => format!("{} carried out", steps(all)),
         (all, done) => format!("{done} of {} carried out", steps(all)),
     };
+    if failed > 0 {
+        let _ = write!(sentence, ", {failed} failed");
+    }
     if skipped > 0 {
         let _ = write!(sentence, ", {skipped} skipped");
     }
@@ -137,6 +143,10 @@ fn summary(results: &[StepResult], open: usize) -> String {
 fn outcome(result: &StepResult) -> String {
     match (result.status, result.tool.as_str()) {
         (StepStatus::Skipped, _) => "not needed: its condition was not met".to_owned(),
+        (StepStatus::Planned, _) => "would be carried out".to_owned(),
+        (StepStatus::Failed, _) => {
+            one_line(result.error.as_ref().map_or("failed", |error| error.message.as_str()), LONGEST_OUTPUT)
+        }
         (StepStatus::Done, "set_record") => "on the checklist".to_owned(),
         (StepStatus::Done, "publish_event") => "announced".to_owned(),
         (StepStatus::Done, "wait") => "waited".to_owned(),
@@ -191,6 +201,7 @@ mod tests {
             tool: tool.to_owned(),
             status: StepStatus::Done,
             output,
+            error: None,
         }
     }
 

@@ -55,7 +55,7 @@ pub(super) fn plan(task: &TaskInput, tools: &[(&str, &str)]) -> Result<Plan, Fai
             step.when = Some(conditions.join(" and "));
         }
     }
-    Ok(Plan { steps })
+    Ok(Plan { steps, ..Plan::default() })
 }
 
 /// A step as the task's words describe it.
@@ -231,7 +231,7 @@ fn to_plan_step(task: &TaskInput, index: usize, step: &Step, tools: &[(&str, &st
         tool: tool.to_owned(),
         arguments,
         depends_on: step.after.iter().map(|before| id_of(*before)).collect(),
-        when: None,
+        ..PlanStep::default()
     })
 }
 

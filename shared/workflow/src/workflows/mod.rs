@@ -9,5 +9,6 @@ pub use document::{DocumentReview, Reviewed};
 pub use email::EmailProcessing;
 pub use task::TaskAutomation;
 pub use tools::{
-    AskAssistant, PublishEvent, RequestApproval, SendEmail, SetRecord, StartWorkflow, Tool, ToolCall, Toolbox, Wait,
+    AskAssistant, CallServer, PublishEvent, RequestApproval, SendEmail, SendRequest, SetRecord, StartWorkflow, Tool,
+    ToolCall, Toolbox, Wait,
 };
