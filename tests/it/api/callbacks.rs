@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use ihelper_testkit::memory::Message;
+use ihelper_testkit::{WorkflowTester, memory::Message};
 use ihelper_workflow::{
-    domain::{Kind, Run, RunId, Status, WorkflowType, run::Segment},
+    domain::{Kind, Run, RunId, Status, WorkflowType, email::When, run::Segment},
     ports::Clock as _,
 };
 use serde_json::{Value, json};
@@ -576,4 +576,51 @@ async fn what_no_answer_holds_is_handed_out_and_a_page_says_that_there_is_more()
     let page = question.get(HTML).await;
     assert_page(&page, 200, &["<h1>May we order it?</h1>", "There is more than this page shows", "<form"]);
     assert!(page.text.len() < 100_000);
+}
+
+/// The API with a response that waits for somebody, and the link to it.
+async fn reviewed_response() -> (Front, RunId, String) {
+    let mut definitions = ihelper_workflow::embedded::definitions().unwrap();
+    for definition in &mut definitions {
+        definition.review.when = When::Always;
+    }
+    let front = Front::on(WorkflowTester::with_definitions(definitions));
+    let email = json!({"type": "email_processing", "data": {"id": "q", "from": "ann@example.com", "subject": "Hours",
+        "content": "When are you <open> on Saturday?"}});
+    let served = front.post(&email).await;
+    assert_eq!((served.status.as_u16(), &served.body["status"]), (202, &json!("waiting")), "{}", served.text);
+    front.tester.queue.drain(WorkflowType::EmailProcessing);
+    let link = front.tester.bus.published()[0].event.detail["url"].as_str().unwrap().to_owned();
+    let run = served.run_id();
+    (front, run, link)
+}
+
+#[tokio::test]
+async fn a_response_can_be_edited_on_its_page_before_it_is_sent() {
+    let (front, run, link) = reviewed_response().await;
+    let page = get(&front, &link, HTML).await;
+    let parts = ["<h1>Send this response?</h1>", "name=\"edit.subject\" value=\"Re: Hours\"", "name=\"edit.text\""];
+    assert_page(&page, 200, &parts);
+    assert!(page.text.contains("&lt;open&gt;") && !page.text.contains("<open>"), "{}", page.text);
+
+    let form = "decision=approve&by=Bo&edit.subject=Re%3A+Hours&edit.text=From+ten+to+four.%0D%0A%0D%0ABo";
+    assert_page(&post(&front, &link, FORM, form.to_owned()).await, 200, &["Thank you"]);
+    let run = front.tester.go_on(run).await.unwrap();
+    assert_eq!(run.status, Status::Succeeded);
+    let sent = front.tester.mailer.sent();
+    assert_eq!((sent.len(), sent[0].mail.text.as_str()), (1, "From ten to four.\n\nBo\n"));
+    assert_eq!(sent[0].mail.to, "ann@example.com");
+}
+
+#[tokio::test]
+async fn an_edit_that_says_nothing_is_refused_by_its_field_and_the_question_stays_open() {
+    let (front, run, link) = reviewed_response().await;
+    for data in [json!({"text": ""}), json!({"text": 7})] {
+        let answer = json!({"decision": "approve", "data": data});
+        let served = post(&front, &link, JSON, answer.to_string()).await;
+        assert_eq!(served.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", served.text);
+        assert!(served.text.contains("data.text"), "{}", served.text);
+    }
+    assert_eq!(front.tester.run(run).await.unwrap().status, Status::Waiting);
+    assert!(front.tester.mailer.sent().is_empty());
 }

@@ -44,6 +44,11 @@ fn an_email_survives_every_fault_at_every_call() {
 }
 
 #[test]
+fn a_reviewed_email_survives_every_fault_at_every_call() {
+    every_single_fault("reviewed");
+}
+
+#[test]
 fn a_document_survives_every_fault_at_every_call() {
     every_single_fault("document");
 }
@@ -68,20 +73,25 @@ fn at_random(name: &str, share: u64) {
 
 #[test]
 fn an_email_survives_faults_at_random() {
-    at_random("email", 25);
+    at_random("email", 20);
+}
+
+#[test]
+fn a_reviewed_email_survives_faults_at_random() {
+    at_random("reviewed", 20);
 }
 
 #[test]
 fn a_document_survives_faults_at_random() {
-    at_random("document", 25);
+    at_random("document", 20);
 }
 
 #[test]
 fn a_task_survives_faults_at_random() {
-    at_random("task", 25);
+    at_random("task", 20);
 }
 
 #[test]
 fn a_mixed_workflow_survives_faults_at_random() {
-    at_random("mixed", 25);
+    at_random("mixed", 20);
 }

@@ -20,6 +20,28 @@ pub(super) fn email() -> Scenario {
     Scenario::new("email_processing", json!({"id": "m1", "s3": object})).with_object(object, message)
 }
 
+/// An email whose attachment is reviewed, and whose response waits for somebody who edits and approves it.
+pub(super) fn reviewed() -> Scenario {
+    let settings = r#"
+workflow: email_processing
+version: 1
+# Shorter than the window of an answer, which is looked at when the last message came.
+review: { when: always, within_seconds: 3600, reviewer: boss@ihelper.example }
+attachments: { review: { criteria: [It names a price.], types: [text/*] } }
+templates:
+  acknowledge_question: { subject: "Re: {{ subject }}", text: "It has reached us." }
+  acknowledgement: { subject: "Re: {{ subject }}", text: "It has reached us." }
+"#;
+    let object = ObjectRef { bucket: "mail".to_owned(), key: "mail/m2".to_owned() };
+    let message = "From: Ada <ada@example.com>\r\nSubject: Offer\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\n\r\nCould you please look at this?\r\n--b\r\nContent-Type: text/plain\r\n\
+        Content-Disposition: attachment; filename=offer.txt\r\n\r\nIt costs 12 EUR.\r\n--b--\r\n";
+    Scenario::new("email_processing", json!({"id": "m2", "s3": object}))
+        .with_definitions([Definition::parse(settings).unwrap()])
+        .with_object(object, message)
+        .answering(Decision::Approve, json!({"text": "It has reached us, and I read it."}))
+}
+
 /// A document that lies in S3 and is held against seven criteria, two more than at a time.
 pub(super) fn document() -> Scenario {
     let object = ObjectRef { bucket: "documents".to_owned(), key: "documents/d1.txt".to_owned() };
@@ -69,8 +91,8 @@ pub(super) fn mixed() -> Scenario {
 }
 
 /// All of them, by name.
-pub(super) fn all() -> [(&'static str, Scenario); 4] {
-    [("email", email()), ("document", document()), ("task", task()), ("mixed", mixed())]
+pub(super) fn all() -> [(&'static str, Scenario); 5] {
+    [("email", email()), ("reviewed", reviewed()), ("document", document()), ("task", task()), ("mixed", mixed())]
 }
 
 fn item() -> ObjectRef {
