@@ -40,7 +40,8 @@ async fn assert_done_once(bundle: &Bundle, location: &str) {
     assert_eq!(run["status"], "succeeded", "{run}");
     assert_eq!(run["result"]["findings"].as_array().unwrap().len(), 60);
     let reviewed = run["steps"].as_array().unwrap().iter().filter(|step| step["name"] == "review_document").count();
-    assert_eq!(reviewed, 60, "each step stands in the journal once");
+    assert!(reviewed >= 60 && reviewed.is_multiple_of(60), "each criterion is held against each part: {reviewed}");
+    assert_eq!(run["result"]["api_calls"], reviewed, "each step stands in the journal once, and was counted once");
 }
 
 #[tokio::test]

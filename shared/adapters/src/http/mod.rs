@@ -72,12 +72,15 @@ impl Names for SystemNames {
 /// Which addresses may be connected to.
 type Admits = fn(IpAddr) -> bool;
 
+/// A client, or why there is none.
+type Built = Result<reqwest::Client, String>;
+
 /// Sends requests to the hosts of a list, and only over the open network.
 pub struct GuardedHttpClient {
     hosts: Vec<HostRule>,
     admits: Admits,
     exchange: Duration,
-    client: LazyLock<Result<reqwest::Client, String>, Box<dyn FnOnce() -> Result<reqwest::Client, String> + Send>>,
+    client: LazyLock<Built, Box<dyn FnOnce() -> Built + Send>>,
 }
 
 impl fmt::Debug for GuardedHttpClient {

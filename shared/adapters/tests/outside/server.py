@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from typing import Any
 
 import uvicorn
 from mcp.server import MCPServer
@@ -13,7 +14,7 @@ added = []
 
 
 @server.tool(annotations=ToolAnnotations(read_only_hint=True))
-def find(name: str, most: int = 3) -> dict:
+def find(name: str, most: int = 3) -> dict[str, Any]:
     """Find customers."""
     return {"name": name, "most": most, "added": added}
 
@@ -53,6 +54,8 @@ def sleep() -> str:
 async def main():
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    # Who connects before the server is up waits for it.
+    listener.listen()
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(server.streamable_http_app(), log_level="error")
     await uvicorn.Server(config).serve(sockets=[listener])
