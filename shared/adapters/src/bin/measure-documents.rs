@@ -48,7 +48,10 @@ fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-const DOCUMENTS: [(&str, fn() -> Vec<u8>); 7] = [
+/// Makes a document.
+type Make = fn() -> Vec<u8>;
+
+const DOCUMENTS: [(&str, Make); 7] = [
     ("nothing but a line of text", || b"A line.".to_vec()),
     ("PDF of 300 pages of text", || pdf(300, 0)),
     ("PDF of 300 pages with pictures, the largest", || pdf(300, LARGEST_BYTES)),

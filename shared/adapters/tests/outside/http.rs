@@ -82,7 +82,7 @@ impl Server {
                     }
                     let _ = stream.write_all(&answers(&path, port)).await;
                     if path == "/drip" {
-                        return std::future::pending().await;
+                        std::future::pending().await
                     }
                 });
             }
