@@ -151,6 +151,9 @@ def run(options):
         try:
             _, outputs = start(folder, folder / "outputs.json", options)
             environment = local_aws(outputs["endpoint"]) | {"IHELPER_OUTPUTS": str(folder / "outputs.json")}
+            if other := os.environ.get("IHELPER_OUTPUTS"):
+                # One stack within another: the tests talk to both.
+                environment["IHELPER_OTHER_OUTPUTS"] = other
             with child(command, env=environment, cwd=Path.cwd()) as process:
                 status = process.wait()
         finally:

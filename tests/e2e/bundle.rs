@@ -24,8 +24,12 @@ struct Outputs {
     dead_letter_urls: BTreeMap<String, String>,
     bus: String,
     buckets: BTreeMap<String, String>,
+    sender: String,
     process: u32,
 }
+
+/// Names the file with the outputs of the stack around these tests.
+const OUTPUTS: &str = "IHELPER_OUTPUTS";
 
 /// The bundle, and clients to talk to it.
 pub(crate) struct Bundle {
@@ -54,9 +58,18 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Bundle {
     pub(crate) fn connect() -> Self {
-        let path = std::env::var("IHELPER_OUTPUTS")
-            .expect("no stack is up around these tests: run them with `make test`, or `infra/local/stack.py run -- …`");
-        let outputs: Outputs = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        Self::connect_to(OUTPUTS)
+    }
+
+    /// The other bundle that is up around these tests, with an AWS of its own.
+    pub(crate) fn connect_to_other() -> Self {
+        Self::connect_to("IHELPER_OTHER_OUTPUTS")
+    }
+
+    fn connect_to(variable: &str) -> Self {
+        let path = std::env::var(variable)
+            .unwrap_or_else(|_| panic!("`{variable}` is not set: `make test` starts the stacks that these tests need"));
+        let outputs: Outputs = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let config = SdkConfig::builder()
             .region(Region::new(outputs.region.clone()))
             .endpoint_url(&outputs.endpoint)
@@ -69,7 +82,7 @@ impl Bundle {
             sqs: aws_sdk_sqs::Client::new(&config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             events: aws_sdk_eventbridge::Client::new(&config),
-            token: token("olga", "operators"),
+            token: token_for(&path, "olga", "operators"),
             config,
             outputs,
         }
@@ -84,6 +97,11 @@ impl Bundle {
         };
         let endpoint = self.config.endpoint_url().map(str::to_owned);
         Aws::new(&self.outputs.region, credentials, endpoint, Timeouts::default())
+    }
+
+    /// The address that the bundle writes from.
+    pub(crate) fn sender(&self) -> &str {
+        &self.outputs.sender
     }
 
     pub(crate) fn queue_url(&self, workflow: &str) -> &str {
@@ -323,8 +341,14 @@ impl Bundle {
 
 /// A token that the bundle accepts, made as `make token` makes it.
 pub(crate) fn token(user: &str, groups: &str) -> String {
+    token_for(&std::env::var(OUTPUTS).unwrap(), user, groups)
+}
+
+fn token_for(outputs: &str, user: &str, groups: &str) -> String {
     let script = format!("{}/../../infra/local/stack.py", env!("CARGO_MANIFEST_DIR"));
-    let made = Command::new("python3").args([&script, "token", "--user", user, "--groups", groups]).output().unwrap();
+    let mut command = Command::new("python3");
+    command.args([&script, "token", "--user", user, "--groups", groups]).env(OUTPUTS, outputs);
+    let made = command.output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }

@@ -6,5 +6,6 @@
 mod bundle;
 mod control;
 mod faults;
+mod loops;
 mod queues;
 mod triggers;
