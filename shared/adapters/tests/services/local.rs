@@ -17,7 +17,7 @@ use ihelper_adapters::{
     system::SystemClock,
 };
 use ihelper_testkit::{
-    contracts::{bus, journal, letters, mailer, objects, queue, requests, uploads, uploads::Outside},
+    contracts::{answers, bus, journal, letters, mailer, objects, queue, requests, uploads, uploads::Outside},
     memory::VirtualClock,
 };
 use ihelper_workflow::{
@@ -387,6 +387,25 @@ async fn runs() {
         delicate_values_survive
         large_values_survive
     }
+}
+
+#[tokio::test]
+#[ignore = "needs a local AWS"]
+async fn answers_to_senders() {
+    let port = async || TestTable::at(endpoint()).await.answers();
+    answers::one_answer_goes_to_an_address_in_a_window(&port().await).await;
+    answers::the_same_run_may_claim_again(&port().await).await;
+    answers::the_window_ends_at_its_moment(&port().await).await;
+    answers::a_claim_that_was_refused_opens_no_window(&port().await).await;
+    answers::letter_case_makes_no_other_address(&port().await).await;
+    answers::sub_addresses_are_one_sender(&port().await).await;
+    answers::a_claim_that_is_given_back_leaves_the_window_open(&port().await).await;
+    answers::only_the_claimer_gives_a_claim_back(&port().await).await;
+    answers::of_many_who_claim_at_once_one_is_granted(&port().await).await;
+    answers::a_window_of_no_length_keeps_nobody(&port().await).await;
+    answers::a_window_without_end_is_kept(&port().await).await;
+    answers::hostile_addresses_are_kept_apart(&port().await).await;
+    answers::a_suppressed_address_is_never_granted_again(&port().await).await;
 }
 
 #[tokio::test]

@@ -175,10 +175,12 @@ impl AttachmentReview {
 }
 
 fn documents() -> Vec<String> {
-    const DOCUMENTS: [&str; 14] = [
+    const DOCUMENTS: [&str; 18] = [
         "application/pdf",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "application/vnd.oasis.opendocument.text",
         "text/plain",
         "text/html",
         "text/csv",
@@ -187,6 +189,8 @@ fn documents() -> Vec<String> {
         ".pdf",
         ".docx",
         ".xlsx",
+        ".pptx",
+        ".odt",
         ".csv",
         ".html",
         ".md",
