@@ -6,6 +6,7 @@ mod engine;
 mod events;
 mod golden;
 mod mail;
+mod models;
 mod sweep;
 mod tasks;
 mod template;

@@ -106,8 +106,8 @@ fn every_variable_of_the_template_is_read() {
         read.borrow_mut().insert(name.to_owned());
         None
     }));
-    // The log's level is read before there are settings.
-    read.borrow_mut().insert("LOG_LEVEL".to_owned());
+    // The log's level is read before there are settings, and the key of a model where the configuration names it.
+    read.borrow_mut().extend(["LOG_LEVEL".to_owned(), "MODEL_KEY".to_owned()]);
     let unread: Vec<&String> = globals.keys().filter(|name| !read.borrow().contains(*name)).collect();
     assert!(unread.is_empty(), "{unread:?}");
 }

@@ -205,6 +205,7 @@ const fn status_of(kind: Kind) -> StatusCode {
         Kind::Throttled => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Cancelled | Kind::Expired => StatusCode::CONFLICT,
+        Kind::OverBudget => StatusCode::TOO_MANY_REQUESTS,
         Kind::Connection => StatusCode::SERVICE_UNAVAILABLE,
         Kind::JournalMismatch | Kind::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -277,6 +278,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::InFlight(_)) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if let Self::RunFailed(_, Failure { kind: Kind::OverBudget, retry_after_ms: Some(wait), .. }) = &self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -78,6 +78,7 @@ fn describe(run: &Run, steps: &[StepRecord]) -> Value {
         "result": run.result,
         "error": run.error.as_ref().map(|error| json!({
             "kind": error.kind, "message": error.message, "step": error.step,
+            "model_text": error.in_vain.as_ref().and_then(|in_vain| in_vain.text.as_deref()),
         })),
         "usage": run.usage,
         "steps": steps.iter().map(|step| json!({

@@ -215,7 +215,14 @@ impl WorkflowTester {
     /// # Panics
     /// When the embedded configuration is not valid.
     pub fn with_assistant(definitions: Vec<Definition>, assistant: Arc<dyn Assistant>) -> Self {
-        let clock = VirtualClock::new(START);
+        Self::on_clock(VirtualClock::new(START), definitions, assistant)
+    }
+
+    /// The same, on a clock that the assistant knows too.
+    ///
+    /// # Panics
+    /// When the embedded configuration is not valid.
+    pub fn on_clock(clock: VirtualClock, definitions: Vec<Definition>, assistant: Arc<dyn Assistant>) -> Self {
         let queue = MemoryQueue::new(clock.clone());
         let uploads = MemoryUploads::new(clock.clone());
         let (journal, mailer, answers) = (MemoryJournal::new(), MemoryMailer::new(), MemoryAnswerLedger::new());

@@ -276,7 +276,7 @@ impl Workflow for Story {
 
 impl Story {
     async fn answer(&self) -> Result<Answer<String>, Failure> {
-        let usage = Usage { api_calls: 1, input_tokens: 800, output_tokens: 40 };
+        let usage = Usage { api_calls: 1, input_tokens: 800, output_tokens: 40, ..Usage::default() };
         Ok(self.model.think(Answer { value: ANSWER.to_owned(), usage }).await)
     }
 }

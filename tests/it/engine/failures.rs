@@ -73,6 +73,7 @@ async fn what_will_not_do_better_fails_at_once_and_what_may_is_tried_again() {
         Kind::JournalMismatch,
         Kind::Cancelled,
         Kind::Expired,
+        Kind::OverBudget,
     ] {
         let stage = Stage::new();
         let run = ended(stage.attempt(&failing(&stage, Failure::new(kind, "no"))).await);

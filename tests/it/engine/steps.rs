@@ -156,7 +156,7 @@ async fn what_a_failed_attempt_found_is_not_looked_for_again_and_counts_once() {
     let stage = Stage::new();
     let worker = stage.worker(|run, world| {
         Box::pin(async move {
-            let usage = Usage { api_calls: 1, input_tokens: 100, output_tokens: 10 };
+            let usage = Usage { api_calls: 1, input_tokens: 100, output_tokens: 10, ..Usage::default() };
             let found = run
                 .ask("look", || async {
                     world.works("look", seconds(1)).await?;
@@ -174,7 +174,7 @@ async fn what_a_failed_attempt_found_is_not_looked_for_again_and_counts_once() {
     let run = stage.attempts(&worker).await;
     assert_eq!((run.status, run.failed_attempts), (Status::Succeeded, 2));
     assert_eq!(run.result, Some(json!(seconds(1))), "the first answer stands");
-    assert_eq!(run.usage, Usage { api_calls: 1, input_tokens: 100, output_tokens: 10 });
+    assert_eq!(run.usage, Usage { api_calls: 1, input_tokens: 100, output_tokens: 10, ..Usage::default() });
     assert_eq!(stage.world.diary(), ["look begun", "look done", "call", "call", "call"]);
 }
 

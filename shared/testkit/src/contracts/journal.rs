@@ -121,7 +121,7 @@ fn step(position: &str, state: StepState, owner: &str, output: Value) -> StepRec
         owner: owner.to_owned(),
         started_at: at(1),
         duration_ms: 12,
-        usage: Usage { api_calls: 1, input_tokens: 20, output_tokens: 3 },
+        usage: Usage { api_calls: 1, input_tokens: 20, output_tokens: 3, ..Usage::default() },
     }
 }
 
@@ -182,7 +182,7 @@ pub async fn a_new_run_is_found_as_it_was_given(journal: &dyn Journal) {
                 .with_unknown_outcome(),
         ),
         failed_attempts: 3,
-        usage: Usage { api_calls: 4, input_tokens: u64::MAX, output_tokens: 9_007_199_254_740_993 },
+        usage: Usage { api_calls: 4, input_tokens: u64::MAX, output_tokens: 9_007_199_254_740_993, ..Usage::default() },
         lease: Some(lease("worker-1", 60)),
         due_at: Some(at(70)),
         owes_letter: true,
@@ -745,7 +745,7 @@ pub async fn a_run_closes_only_from_the_statuses_named(journal: &dyn Journal) {
 pub async fn closing_keeps_what_it_does_not_name(journal: &dyn Journal) {
     let run = created(journal, Run { status: Status::Running, ..new_run(run_id(0, 1), EMAIL) }).await;
     let error = Failure::new(Kind::Timeout, "the model took too long").in_step("analyze_email");
-    let usage = Usage { api_calls: 2, input_tokens: 300, output_tokens: 40 };
+    let usage = Usage { api_calls: 2, input_tokens: 300, output_tokens: 40, ..Usage::default() };
     let first =
         Closing { error: Some(error.clone()), usage: Some(usage), ..closing(&[Status::Running], Status::Queued) };
     assert!(journal.close(run.id, &first, at(5)).await.unwrap());

@@ -11,6 +11,7 @@
 //! of a database.
 
 pub mod answers;
+pub mod budgets;
 pub mod bus;
 pub mod journal;
 pub mod letters;
@@ -18,6 +19,7 @@ pub mod mailer;
 pub mod objects;
 pub mod queue;
 pub mod requests;
+pub mod step_cache;
 pub mod tracking;
 pub mod uploads;
 
@@ -151,6 +153,7 @@ mod tests {
     #[test]
     fn every_case_that_is_stated_is_run() {
         check(include_str!("answers.rs"));
+        check(include_str!("budgets.rs"));
         check(include_str!("bus.rs"));
         check(include_str!("journal.rs"));
         check(include_str!("letters.rs"));
@@ -158,6 +161,7 @@ mod tests {
         check(include_str!("objects.rs"));
         check(include_str!("queue.rs"));
         check(include_str!("requests.rs"));
+        check(include_str!("step_cache.rs"));
         check(include_str!("tracking.rs"));
         check(include_str!("uploads.rs"));
     }

@@ -74,7 +74,7 @@ fn collect_marks(value: &Value, marks: &mut BTreeSet<String>) {
 }
 
 fn answer<T>(value: T) -> Answer<T> {
-    Answer { value, usage: Usage { api_calls: 1, input_tokens: 100, output_tokens: 10 } }
+    Answer { value, usage: Usage { api_calls: 1, input_tokens: 100, output_tokens: 10, ..Usage::default() } }
 }
 
 #[async_trait]

@@ -8,11 +8,13 @@
 //! assistant (the embedded one needs no fake).
 
 mod answers;
+mod budgets;
 mod bus;
 mod clock;
 mod http;
 mod journal;
 mod mailer;
+mod model;
 mod objects;
 mod queue;
 mod requests;
@@ -21,11 +23,13 @@ mod tracking;
 mod uploads;
 
 pub use answers::MemoryAnswerLedger;
+pub use budgets::{MemoryBudgets, MemoryStepCache};
 pub use bus::{MemoryEventBus, Published};
 pub use clock::{SeededEntropy, VirtualClock};
 pub use http::{MemoryHttpClient, ReceivedRequest};
 pub use journal::MemoryJournal;
 pub use mailer::{MemoryMailer, SentMail};
+pub use model::ScriptedModel;
 pub use objects::MemoryObjects;
 pub use queue::{Body, MemoryQueue, Message};
 pub use requests::MemoryRequests;

@@ -10,6 +10,10 @@ use serde::Deserialize;
 
 use super::{http::HostRule, run::WorkflowType};
 
+pub use super::nodes::{
+    AssistantKind, AssistantSettings, BudgetSettings, DEFAULT_GROUP, NodeSettings, Prices, Provider, Structured,
+};
+
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -19,7 +23,7 @@ pub struct Configuration {
     workflows: Workflows,
     /// Which assistant works.
     #[serde(default)]
-    #[garde(skip)]
+    #[garde(dive)]
     pub assistant: AssistantSettings,
     /// How long results count for equal requests.
     #[serde(default)]
@@ -135,24 +139,6 @@ impl RetrySettings {
     }
 }
 
-/// Which assistant works.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AssistantSettings {
-    /// Its kind.
-    #[serde(default)]
-    pub kind: AssistantKind,
-}
-
-/// The kinds of assistant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AssistantKind {
-    /// The embedded default: deterministic text analysis, no model, no network.
-    #[default]
-    Rules,
-}
-
 /// How long results count for equal requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -262,6 +248,56 @@ mod tests {
         assert!(problem(&VALID.replace("expire: 3600", "expire: 86401")).contains("cache.expire"));
         let unknown = problem(&VALID.replace("expire: 3600", "expires: 3600"));
         assert!(unknown.contains("expires") && unknown.contains("line"), "{unknown}");
+    }
+
+    fn with_assistant(yaml: &str) -> String {
+        assert!(VALID.contains("assistant:\n  kind: rules\n"));
+        VALID.replace("assistant:\n  kind: rules\n", &format!("assistant:\n{yaml}"))
+    }
+
+    const NODES: &str = "  kind: model
+  nodes:
+    - { name: near, provider: openai, endpoint: \"http://127.0.0.1:8080/v1\", model: llama, weight: 3 }
+    - { name: far, provider: bedrock, model: some.model-v1, prices: { input: 3000000, output: 15000000 } }
+    - { name: last, provider: rules }
+";
+
+    #[test]
+    fn nodes_are_read_with_their_defaults() {
+        let assistant = Configuration::parse(&with_assistant(NODES)).unwrap().assistant;
+        let [near, far, _last] = &assistant.nodes[..] else { panic!("three nodes") };
+        assert_eq!((near.weight, near.concurrency, near.timeout, near.structured), (3, 8, 60, Structured::Schema));
+        assert!(near.is_in("default") && !near.is_in("fast") && assistant.degrades_to_rules());
+        assert_eq!((assistant.hedge_after(), assistant.budget), (None, BudgetSettings::default()));
+        let tokens = |input, cached, output| crate::ports::Tokens { input, cached, output };
+        assert_eq!(far.prices.cost(tokens(1000, 0, 100)), 4500);
+        assert_eq!(far.prices.cost(tokens(0, 0, 1)), 15);
+        assert_eq!(Prices { cached: Some(300_000), ..far.prices }.cost(tokens(1000, 900, 0)), 570);
+        assert_eq!(Prices { input: 1, ..Prices::default() }.cost(tokens(1, 5, 0)), 1, "rounded up, never down");
+        assert_eq!(Prices { input: u64::MAX, ..far.prices }.cost(tokens(u64::MAX, 0, u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn a_node_that_cannot_work_is_refused_with_its_place() {
+        for (from, to, place) in [
+            ("name: far", "name: near", "two nodes are called `near`"),
+            ("provider: rules", "provider: gpt", "gpt"),
+            ("weight: 3", "weight: 0", "assistant.nodes[0].weight"),
+            ("weight: 3", "wait: 3", "wait"),
+            ("http://127.0.0.1:8080/v1", "file:///etc/passwd", "assistant.nodes[0].endpoint"),
+            ("http://127.0.0.1:8080/v1", "http://user:key@host/v1", "assistant.nodes[0].endpoint"),
+            ("model: some.model-v1", "model: ''", "assistant.nodes[1].model"),
+            ("model: some.model-v1", "endpoint: 'http://x/v1', model: m", "assistant.nodes[1].endpoint"),
+            ("name: last", "name: 'la st'", "assistant.nodes[2].name"),
+            ("  nodes:", "  budget: { per_run: 0 }\n  nodes:", "assistant.budget.per_run"),
+        ] {
+            assert!(NODES.contains(from), "{from}");
+            let shown = problem(&with_assistant(&NODES.replace(from, to)));
+            assert!(shown.contains(place), "{to}: {shown}");
+        }
+        let first = "  kind: model\n  nodes:\n    - { name: a, provider: rules }\n    - { name: b, provider: bedrock, model: m }\n";
+        assert!(problem(&with_assistant(first)).contains("`rules` can only be the last node"));
+        assert!(problem(&with_assistant("  kind: model\n")).contains("needs a node with a model"));
     }
 
     #[test]

@@ -67,6 +67,10 @@ pub struct Definition {
     /// A pinned plan (`task_automation`): then nobody plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
+    /// What models are asked, by the assistant's methods: `analyze_email`, `generate_response`, `review_document`,
+    /// `analyze_task`, `generate_report`, `ask_assistant`. What has no prompt is done by the rules.
+    #[serde(default)]
+    pub prompts: BTreeMap<String, Prompt>,
     /// Inputs with what must come of them.
     #[serde(default)]
     pub golden_cases: Vec<GoldenCase>,
@@ -94,6 +98,65 @@ pub struct Template {
     pub text: String,
 }
 
+/// What a model is asked. The texts are Jinja templates with strict variables; what came from outside is put into them
+/// between fences.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prompt {
+    /// What the model is to do. It may use the definition's `variables` only, so that services can cache it.
+    pub system: String,
+    /// What comes first in the question and is the same for many of them: a document that is held against several
+    /// criteria.
+    #[serde(default)]
+    pub stable: String,
+    /// The question.
+    pub user: String,
+    /// The group of nodes that may answer; every node, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<String>,
+    /// How freely the model chooses its words: 0 to 2. As the service has it, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// The most tokens of an answer: 1 to 100,000.
+    #[serde(default = "many_tokens")]
+    pub max_output_tokens: u32,
+    /// The longest time for an answer, in seconds: 1 to 600.
+    #[serde(default = "one_minute")]
+    pub timeout: u32,
+    /// How long an answer counts for the same caller's equal questions, in seconds; 0, never, unless said.
+    #[serde(default)]
+    pub cache: u32,
+}
+
+const fn many_tokens() -> u32 {
+    2000
+}
+
+const fn one_minute() -> u32 {
+    60
+}
+
+impl Prompt {
+    fn check(&self, name: &str) -> Result<(), Failure> {
+        let wrong = |field: &str, range: &str| {
+            Err(Failure::validation(format!("definition: `prompts.{name}.{field}` is not {range}")))
+        };
+        if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+            return wrong("temperature", "from 0 to 2");
+        }
+        if !(1..=100_000).contains(&self.max_output_tokens) {
+            return wrong("max_output_tokens", "from 1 to 100,000");
+        }
+        if !(1..=600).contains(&self.timeout) {
+            return wrong("timeout", "from 1 to 600");
+        }
+        for (field, source) in [("system", &self.system), ("stable", &self.stable), ("user", &self.user)] {
+            crate::templates::variables(&format!("prompts.{name}.{field}"), source)?;
+        }
+        Ok(())
+    }
+}
+
 /// An input with what must come of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +174,8 @@ impl Definition {
     ///
     /// # Errors
     /// This returns an error with line and column when the text is not valid YAML or not a definition, and one that
-    /// names the step when a pinned plan could not be carried out.
+    /// names the step when a pinned plan could not be carried out, or the setting when a prompt is not a template or is out
+    /// of range.
     pub fn parse(yaml: &str) -> Result<Self, Failure> {
         let definition: Self =
             serde_saphyr::from_str(yaml).map_err(|error| Failure::validation(format!("definition: {error}")))?;
@@ -135,6 +199,7 @@ impl Definition {
         if let Some(unknown) = self.tools.iter().flatten().find(|name| ToolFacts::of(name).is_none()) {
             return Err(Failure::validation(format!("definition: tools: there is no tool `{unknown}`")));
         }
+        self.prompts.iter().try_for_each(|(name, prompt)| prompt.check(name))?;
         let Some(plan) = &self.plan else { return Ok(()) };
         plan.check().map_err(placed)?;
         for step in &plan.steps {

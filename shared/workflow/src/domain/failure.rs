@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::run::Usage;
+
 /// The kinds that callers treat differently.
 ///
 /// Retryable unless terminal: [`Kind::retryable`] tells which.
@@ -30,6 +32,8 @@ pub enum Kind {
     Cancelled,
     /// Nobody answered in time, and nothing was said to do then.
     Expired,
+    /// The budget is spent; the failure's wait says until when.
+    OverBudget,
     /// Anything else. Retried, because most unknown faults pass.
     Unknown,
 }
@@ -45,7 +49,8 @@ impl Kind {
             | Self::NotFound
             | Self::JournalMismatch
             | Self::Cancelled
-            | Self::Expired => false,
+            | Self::Expired
+            | Self::OverBudget => false,
         }
     }
 
@@ -62,6 +67,7 @@ impl Kind {
             Self::JournalMismatch => "journal_mismatch",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+            Self::OverBudget => "over_budget",
             Self::Unknown => "unknown",
         }
     }
@@ -92,12 +98,37 @@ pub struct Failure {
     /// Whether an outside effect may have happened all the same (a timeout after the request went out).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub maybe_applied: bool,
+    /// What the assistant was asked without a result: in this attempt and in those before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_vain: Option<Box<InVain>>,
 }
+
+/// What a model was asked, and said, without a result.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InVain {
+    /// What that took.
+    #[serde(default)]
+    pub usage: Usage,
+    /// The beginning of what the model said instead of what it was asked for. It is kept with the run, for whoever may
+    /// see that, and shown nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl fmt::Debug for InVain {
+    /// Without the text: it may repeat what a person wrote, and what is printed like this ends in a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("InVain").field("usage", &self.usage).finish_non_exhaustive()
+    }
+}
+
+// Enough to see what went wrong; a failure is stored with its run and read with it each time.
+const LONGEST_TEXT: usize = 4096;
 
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), step: None, retry_after_ms: None, maybe_applied: false }
+        Self { kind, message: message.into(), step: None, retry_after_ms: None, maybe_applied: false, in_vain: None }
     }
 
     /// Invalid input or an invalid answer.
@@ -117,6 +148,32 @@ impl Failure {
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self
+    }
+
+    /// The same failure, after the assistant was asked this in vain, and said this.
+    #[must_use]
+    pub fn after_asking(mut self, usage: Usage, text: Option<&str>) -> Self {
+        if !usage.is_none() || text.is_some() {
+            let in_vain = self.in_vain.get_or_insert_default();
+            in_vain.usage += usage;
+            in_vain.text = text.map(|text| text.chars().take(LONGEST_TEXT).collect()).or(in_vain.text.take());
+        }
+        self
+    }
+
+    /// The same failure, when this is all that was asked in vain.
+    #[must_use]
+    pub fn having_asked(mut self, usage: Usage) -> Self {
+        if let Some(in_vain) = &mut self.in_vain {
+            in_vain.usage = usage;
+            return self;
+        }
+        self.after_asking(usage, None)
+    }
+
+    /// What the assistant was asked in vain.
+    pub fn usage(&self) -> Usage {
+        self.in_vain.as_ref().map(|in_vain| in_vain.usage).unwrap_or_default()
     }
 
     /// The same failure, of a request that may have been carried out.

@@ -9,6 +9,7 @@ pub mod email;
 pub mod failure;
 pub mod http;
 pub mod input;
+mod nodes;
 pub mod plan;
 pub mod run;
 pub mod task;

@@ -245,10 +245,24 @@ pub struct Origin {
 pub struct Usage {
     /// Calls to the assistant.
     pub api_calls: u64,
-    /// Tokens sent to models.
+    /// Tokens sent to models, those that they had cached included.
     pub input_tokens: u64,
     /// Tokens received from models.
     pub output_tokens: u64,
+    /// Of the tokens sent, those that models had cached.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
+    /// What that cost by the configured prices, in millionths of a dollar.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cost_microdollars: u64,
+    /// Of the calls, those that `rules` answered because no model could.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub degraded_calls: u64,
+}
+
+// The form that serde asks for.
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Usage {
@@ -260,9 +274,12 @@ impl Usage {
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.api_calls += other.api_calls;
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
+        self.api_calls = self.api_calls.saturating_add(other.api_calls);
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(other.cached_tokens);
+        self.cost_microdollars = self.cost_microdollars.saturating_add(other.cost_microdollars);
+        self.degraded_calls = self.degraded_calls.saturating_add(other.degraded_calls);
     }
 }
 

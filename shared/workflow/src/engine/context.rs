@@ -29,7 +29,7 @@ use crate::{
         definition::Definition,
         run::{History, StepKind, StepRecord, StepState, Usage},
     },
-    ports::{Answer, Clock, Entropy, Journal},
+    ports::{Answer, Asking, Clock, Entropy, Journal},
 };
 
 /// Until when an attempt works.
@@ -180,6 +180,7 @@ pub(super) struct Attempt {
     progressed: AtomicBool,
     awaits_callback: AtomicBool,
     usage: Mutex<Usage>,
+    in_vain: Mutex<Usage>,
 }
 
 impl Attempt {
@@ -193,6 +194,8 @@ impl Attempt {
         deadline: Deadline,
     ) -> Arc<Self> {
         let log = Log::new(journal, Arc::clone(&clock), run.id, history.next_segment());
+        // What has a result is counted again when its place in the code is reached.
+        let asked_in_vain = run.error.as_ref().map(Failure::usage).unwrap_or_default();
         Arc::new(Self {
             run,
             definition,
@@ -204,7 +207,8 @@ impl Attempt {
             lease_lost: AtomicBool::new(false),
             progressed: AtomicBool::new(false),
             awaits_callback: AtomicBool::new(false),
-            usage: Mutex::default(),
+            usage: Mutex::new(asked_in_vain),
+            in_vain: Mutex::new(asked_in_vain),
         })
     }
 
@@ -214,6 +218,11 @@ impl Attempt {
 
     pub(super) fn usage(&self) -> Usage {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was asked without a result, in this attempt and in those before it.
+    pub(super) fn asked_in_vain(&self) -> Usage {
+        *self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the attempt stop before its next step.
@@ -333,9 +342,18 @@ impl Context {
         }
         self.ready()?;
         let started_at = self.attempt.clock.now();
+        let run = &self.attempt.run;
+        let asking = Asking { run: run.id, workflow: run.workflow, caller: run.origin.caller.clone() };
         let answer = tokio::select! {
             biased;
-            answer = self.in_time(work()) => answer.map_err(|failure| failure.in_step(name))?,
+            answer = asking.scope(self.in_time(work())) => match answer {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    self.attempt.add_usage(failure.usage());
+                    *self.attempt.in_vain.lock().unwrap_or_else(PoisonError::into_inner) += failure.usage();
+                    return Err(failure.in_step(name).into());
+                }
+            },
             stop = self.attempt.log.failed() => return Err(stop),
             () = self.attempt.clock.sleep(self.attempt.time_left()) => return Err(Stop::HandOver),
         };

@@ -131,6 +131,7 @@ struct Round {
     attempt: Option<Arc<Attempt>>,
     last_entries: Vec<StepRecord>,
     usage: Option<Usage>,
+    in_vain: Option<Usage>,
     progressed: bool,
     met_others: bool,
     /// From which segment on the answer to a callback may stand that this attempt did not see.
@@ -398,6 +399,7 @@ impl Worker {
         };
         let mut round = Round {
             usage: Some(attempt.usage()),
+            in_vain: Some(attempt.asked_in_vain()),
             progressed: attempt.has_progressed(),
             met_others: attempt.log().has_met_others(),
             awaits_callback_from: attempt.awaits_callback().then(|| attempt.log().unseen_from()),
@@ -440,6 +442,8 @@ impl Worker {
     }
 
     async fn conclude(&self, run: Run, result: Result<Value, Stop>, round: Round) -> Result<Outcome, Failure> {
+        // Every error that is kept with the run also tells what was asked in vain before it.
+        let in_vain = round.in_vain.or_else(|| run.error.as_ref().map(Failure::usage)).unwrap_or_default();
         let stop = match result {
             Ok(value) => {
                 // An attempt that has settled all its effects may end the run whoever holds it by now, and even
@@ -456,6 +460,7 @@ impl Worker {
         (closing.owner, closing.usage) = (owner_of(&run), round.usage);
         match stop {
             Stop::Failed(failure) => {
+                let failure = failure.having_asked(in_vain);
                 closing.counts_as_failed = true;
                 closing.error = Some(failure.clone());
                 let settings = &self.configuration.of(run.workflow).retry;
@@ -483,14 +488,14 @@ impl Worker {
             }
             Stop::OutcomeUnknown { step } => {
                 closing.status = Status::Attention;
-                closing.error = Some(unknown_outcome(&step));
+                closing.error = Some(unknown_outcome(&step).having_asked(in_vain));
                 let outcome = self.end(run, closing).await?;
                 self.settled_meanwhile(outcome).await
             }
             Stop::Cancelled => {
                 let from = [Status::Running, Status::Queued, Status::Waiting, Status::Attention];
                 let mut closing = Closing::new(run.workflow, from, Status::Cancelled);
-                (closing.error, closing.usage) = (Some(cancelled()), round.usage);
+                (closing.error, closing.usage) = (Some(cancelled().having_asked(in_vain)), round.usage);
                 self.end(run, closing).await
             }
             Stop::StandBack | Stop::Superseded => Ok(Outcome::Busy { after: self.lease }),

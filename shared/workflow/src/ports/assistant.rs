@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::domain::{
-    Failure,
+    Failure, RunId, WorkflowType,
     definition::Definition,
     document::{Content, Criterion, Review},
     email::{Draft, Email, EmailAnalysis},
@@ -17,6 +17,36 @@ pub struct Answer<T> {
     pub value: T,
     /// What the call took; one api call at least.
     pub usage: Usage,
+}
+
+/// On whose behalf the assistant is asked.
+///
+/// It travels beside the call, as a value of the task, so that an assistant which keeps no accounts need not know it:
+/// the engine sets it around each step that asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// The run.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: WorkflowType,
+    /// Who started it.
+    pub caller: String,
+}
+
+tokio::task_local! {
+    static ASKING: Asking;
+}
+
+impl Asking {
+    /// Does this work on behalf of `self`.
+    pub async fn scope<F: Future>(self, work: F) -> F::Output {
+        ASKING.scope(self, work).await
+    }
+
+    /// On whose behalf the present work is done; `None` outside of any run.
+    pub fn present() -> Option<Self> {
+        ASKING.try_with(Self::clone).ok()
+    }
 }
 
 /// The assistant, with the methods that the seed names.

@@ -6,12 +6,14 @@
 
 mod answers;
 mod assistant;
+mod budgets;
 mod bus;
 mod clock;
 mod extractor;
 mod http;
 mod journal;
 mod mailer;
+mod model;
 mod objects;
 mod queue;
 mod requests;
@@ -20,13 +22,15 @@ mod tracking;
 mod uploads;
 
 pub use answers::{AnswerLedger, Claim, sender_key};
-pub use assistant::{Answer, Assistant};
+pub use assistant::{Answer, Asking, Assistant};
+pub use budgets::{Account, Budgets, Reserved, StepCache};
 pub use bus::{EventBus, OutgoingEvent};
 pub use clock::{Clock, Entropy};
 pub use extractor::Extractor;
 pub use http::HttpClient;
 pub use journal::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter};
 pub use mailer::{Mailer, Receipt};
+pub use model::{AnswerSchema, Model, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Speaker, Tokens, Turn};
 pub use objects::{Objects, StoredObject};
 pub use queue::{
     DeadLetter, DeadLetters, LARGEST_DATA, LONGEST_DELAY, Letter, MOST_LETTERS, Queue, REDRIVE_OF, REDRIVE_SENT_AT,

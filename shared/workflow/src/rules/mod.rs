@@ -24,6 +24,8 @@ mod report;
 mod task;
 mod text;
 
+pub(crate) use text::{harmless_line, one_line};
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -105,7 +107,7 @@ impl Assistant for RulesAssistant {
 
 // One call each, and no tokens: there is no model.
 fn answered<T>(value: T) -> Answer<T> {
-    Answer { value, usage: Usage { api_calls: 1, input_tokens: 0, output_tokens: 0 } }
+    Answer { value, usage: Usage { api_calls: 1, ..Usage::default() } }
 }
 
 #[cfg(test)]
@@ -140,7 +142,7 @@ mod tests {
         let report = assistant.generate_report(&tasks, &task, &[]).await.unwrap();
         let answer = assistant.ask(&tasks, "Summarize", "One sentence.").await.unwrap();
         let usages = [analysis.usage, draft.usage, review.usage, plan.usage, report.usage, answer.usage];
-        assert!(usages.iter().all(|usage| *usage == Usage { api_calls: 1, input_tokens: 0, output_tokens: 0 }));
+        assert!(usages.iter().all(|usage| *usage == Usage { api_calls: 1, ..Usage::default() }));
     }
 
     #[test]

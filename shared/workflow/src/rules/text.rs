@@ -355,7 +355,7 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
 
 /// The text on one line: white space made single spaces; control characters and those that change the
 /// direction of writing left out; at most `limit` characters, with an ellipsis where it was cut.
-pub(super) fn one_line(text: &str, limit: usize) -> String {
+pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let mut out = String::new();
     let mut length = 0;
     let mut space = false;
@@ -416,7 +416,7 @@ pub(super) fn ending(text: &str, limit: usize) -> &str {
 /// `[address]`.
 ///
 /// What a stranger wrote goes back out in a reply only in this form: a reply must not carry somebody's links.
-pub(super) fn harmless_line(text: &str, limit: usize) -> String {
+pub(crate) fn harmless_line(text: &str, limit: usize) -> String {
     // Bounded before the work, so that a huge line costs nothing.
     let line = one_line(text, limit.saturating_mul(4));
     let pieces: Vec<&str> = line

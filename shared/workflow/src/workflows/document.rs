@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::model_of;
 use crate::{
     domain::{
         Failure, WorkflowType,
@@ -65,7 +66,8 @@ impl Workflow for DocumentReview {
             truncated: content.truncated,
             without_text: content.without_text,
             api_calls: run.usage().api_calls,
-            model: self.assistant.model().to_owned(),
+            model: model_of(run.usage(), self.assistant.as_ref()),
+            degraded: run.usage().degraded_calls > 0,
         };
         Ok(json!(reviewed))
     }

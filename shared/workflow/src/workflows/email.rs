@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::model_of;
 use crate::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
@@ -68,6 +69,8 @@ struct Processed {
     review: Option<Looked>,
     api_calls: u64,
     model: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
 }
 
 /// How sending a response came out, as the journal keeps it. A delivery event or an operator settles it as a [`Receipt`].
@@ -106,6 +109,7 @@ impl Workflow for EmailProcessing {
             review: None,
             api_calls: 0,
             model: self.assistant.model().to_owned(),
+            degraded: false,
         };
         if let Some((OnFailure::Quarantine, because)) = failed {
             processed.status = "quarantined";
@@ -130,7 +134,10 @@ impl Workflow for EmailProcessing {
         let details = json!({ "category": analysis.category, "urgency": analysis.urgency });
         self.update_email_tracking(run, &email, status, details).await?;
         processed.analysis = Some(analysis);
-        processed.api_calls = run.usage().api_calls;
+        let usage = run.usage();
+        processed.api_calls = usage.api_calls;
+        processed.model = model_of(usage, self.assistant.as_ref());
+        processed.degraded = usage.degraded_calls > 0;
         Ok(json!(processed))
     }
 }

@@ -11,7 +11,10 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::tools::{ToolCall, Toolbox};
+use super::{
+    model_of,
+    tools::{ToolCall, Toolbox},
+};
 use crate::{
     domain::{
         Failure, WorkflowType,
@@ -54,6 +57,8 @@ struct Automated {
     steps: Vec<StepResult>,
     api_calls: u64,
     model: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
 }
 
 #[async_trait]
@@ -82,8 +87,9 @@ impl Workflow for TaskAutomation {
 
 impl TaskAutomation {
     fn automated(&self, run: &Context, status: &'static str, report: TaskReport, steps: Vec<StepResult>) -> Automated {
-        let model = self.assistant.model().to_owned();
-        Automated { status, report, steps, api_calls: run.usage().api_calls, model }
+        let usage = run.usage();
+        let model = model_of(usage, self.assistant.as_ref());
+        Automated { status, report, steps, api_calls: usage.api_calls, model, degraded: usage.degraded_calls > 0 }
     }
 
     /// The definition's own plan where it pins one, else the assistant's; either is checked before its first

@@ -49,6 +49,9 @@ pub struct Reviewed {
     pub api_calls: u64,
     /// Who was asked.
     pub model: String,
+    /// Whether `rules` answered something in a model's place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub degraded: bool,
 }
 
 impl Reviewed {
@@ -335,6 +338,7 @@ mod tests {
             without_text: content.without_text,
             api_calls: 1,
             model: text.to_owned(),
+            degraded: false,
         }
     }
 
