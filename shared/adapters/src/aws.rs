@@ -99,6 +99,23 @@ impl Aws {
         Self { config: config.build() }
     }
 
+    /// The model client never repeats a call: the router asks another node instead. An answer takes as long as it takes,
+    /// and the router ends the wait.
+    #[cfg(feature = "bedrock")]
+    pub(crate) fn bedrock(&self) -> Lazy<aws_sdk_bedrockruntime::Client> {
+        let config = self.config.clone();
+        Lazy::new(Box::new(move || {
+            let connect = config.timeout_config().and_then(TimeoutConfig::connect_timeout);
+            let mut timeouts = TimeoutConfig::builder();
+            timeouts.set_connect_timeout(connect);
+            // Taken whole: what a client's own configuration leaves open is filled up from the shared one.
+            let shared = config.into_builder().timeout_config(timeouts.build()).build();
+            let config =
+                aws_sdk_bedrockruntime::config::Builder::from(&shared).retry_config(RetryConfig::disabled()).build();
+            aws_sdk_bedrockruntime::Client::from_conf(config)
+        }))
+    }
+
     #[cfg(feature = "dynamodb")]
     pub(crate) fn dynamodb(&self) -> Lazy<aws_sdk_dynamodb::Client> {
         let config = self.config.clone();

@@ -3,6 +3,7 @@
 //! - [`aws`]: what all clients share; built from values, without reading the environment.
 //! - [`dynamodb`]: the journal, the tracking, the answer ledger and the remembered requests on one table.
 //! - [`sqs`], [`scheduler`], [`ses`], [`s3`], [`eventbridge`]: queues, what they send later, mail, objects and events.
+//! - [`bedrock`], [`openai`]: models.
 //! - [`http`], [`mcp`]: what tasks reach beyond AWS.
 //! - [`extract`]: text out of documents.
 //! - [`failures`]: the one translation of the services' errors into the domain's.
@@ -19,6 +20,8 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "bedrock")]
+pub mod bedrock;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "eventbridge")]
@@ -31,6 +34,8 @@ pub mod failures;
 pub mod http;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+#[cfg(feature = "openai")]
+pub mod openai;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "scheduler")]

@@ -16,18 +16,13 @@ use ihelper_adapters::{
     system::{SystemClock, SystemEntropy},
 };
 use ihelper_workflow::{
-    domain::{
-        Failure, WorkflowType,
-        configuration::{AssistantKind, Configuration},
-        definition::Definition,
-    },
+    domain::{Failure, WorkflowType, configuration::Configuration, definition::Definition},
     embedded,
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
         AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Journal, Mailer, Objects, Queue, Requests,
         Tracking, Uploads,
     },
-    rules::RulesAssistant,
     workflows::{
         AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SendRequest,
         SetRecord, StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
@@ -38,8 +33,9 @@ use lambda_runtime::Error;
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
 use crate::{
+    assistant::assistant,
     consumer::{Consumer, Visibility},
-    settings::Settings,
+    settings::{self, Settings},
 };
 
 /// Everything that a function can be wired from. Nothing here talks to AWS before it is used.
@@ -51,6 +47,7 @@ pub struct Deployment {
     table: Table,
     queue: SqsQueue,
     mailer: SesMailer,
+    assistant: Arc<dyn Assistant>,
 }
 
 impl Deployment {
@@ -84,8 +81,11 @@ impl Deployment {
             role_arn: settings.scheduler_role_arn.clone(),
             queue_arns: settings.queue_arns.clone(),
         };
+        let configuration = embedded::configuration()?;
+        let keys = settings::model_keys(&configuration, |name| std::env::var(name).ok());
         let deployment = Self {
-            configuration: Arc::new(embedded::configuration()?),
+            assistant: assistant(&configuration.assistant, &keys, &aws, &table)?,
+            configuration: Arc::new(configuration),
             definitions: embedded::definitions()?,
             queue: SqsQueue::new(&aws, urls)
                 .with_scheduler(Scheduler::new(&aws, Arc::new(SystemClock), schedules))
@@ -267,9 +267,7 @@ impl Deployment {
     }
 
     fn assistant(&self) -> Arc<dyn Assistant> {
-        match self.configuration.assistant.kind {
-            AssistantKind::Rules => Arc::new(RulesAssistant),
-        }
+        Arc::clone(&self.assistant)
     }
 
     fn bus(&self) -> Arc<dyn EventBus> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ihelper_workflow::domain::WorkflowType;
+use ihelper_workflow::domain::{WorkflowType, configuration::Configuration};
 
 /// Everything that the environment tells.
 #[derive(Clone, Debug)]
@@ -66,6 +66,12 @@ pub enum AuthMode {
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a text secret.
+    #[cfg(test)]
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text, for the one who needs it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -181,6 +187,16 @@ impl Settings {
             Err(Invalid(problems))
         }
     }
+}
+
+/// The keys of models, by the variables that the configuration names for them. Those that are not there are left out.
+pub(crate) fn model_keys(
+    configuration: &Configuration,
+    variable: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, Secret> {
+    let names = configuration.assistant.nodes.iter().filter_map(|node| node.key_variable.as_deref());
+    let found = names.filter_map(|name| Some((name, variable(name).filter(|key| !key.is_empty())?)));
+    found.map(|(name, key)| (name.to_owned(), Secret(key))).collect()
 }
 
 /// Whether links can be made of it by appending a path. A link that a token travels in is encrypted, unless it never

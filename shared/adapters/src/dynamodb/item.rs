@@ -46,11 +46,14 @@ pub(super) fn bytes(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// What the assistant was asked: its calls, the tokens in, the tokens out. `None` when nothing was: an attribute that
-/// says nothing is not stored.
+/// What the assistant was asked: its calls, the tokens in, the tokens out; then, where one of them says something, the
+/// cached tokens, the cost and the calls that `rules` answered in a model's place. `None` when nothing was asked: an
+/// attribute that says nothing is not stored.
 pub(super) fn usage(usage: Usage) -> Option<AttributeValue> {
-    let numbers = [usage.api_calls, usage.input_tokens, usage.output_tokens];
-    (!usage.is_none()).then(|| AttributeValue::L(numbers.map(number).to_vec()))
+    let always = [usage.api_calls, usage.input_tokens, usage.output_tokens];
+    let seldom = [usage.cached_tokens, usage.cost_microdollars, usage.degraded_calls];
+    let seldom = if seldom == [0; 3] { &[] } else { &seldom[..] };
+    (!usage.is_none()).then(|| AttributeValue::L(always.iter().chain(seldom).map(number).collect()))
 }
 
 /// Reads attributes; one that is missing or of another type is a failure that names it.
@@ -108,10 +111,15 @@ impl<'a> Reader<'a> {
     pub(super) fn usage(&self, name: &str) -> Result<Usage, Failure> {
         let numbers = self.read(name, |value| {
             let numbers: Option<Vec<u64>> = value.as_l().ok()?.iter().map(|n| n.as_n().ok()?.parse().ok()).collect();
-            numbers?.try_into().ok()
+            let mut numbers = numbers?;
+            if numbers.len() == 3 {
+                numbers.extend([0; 3]);
+            }
+            numbers.try_into().ok()
         })?;
-        let [api_calls, input_tokens, output_tokens] = numbers.unwrap_or_default();
-        Ok(Usage { api_calls, input_tokens, output_tokens })
+        let [api_calls, input_tokens, output_tokens, cached_tokens, cost_microdollars, degraded_calls] =
+            numbers.unwrap_or_default();
+        Ok(Usage { api_calls, input_tokens, output_tokens, cached_tokens, cost_microdollars, degraded_calls })
     }
 
     fn read<T>(&self, name: &str, read: impl FnOnce(&'a AttributeValue) -> Option<T>) -> Result<Option<T>, Failure> {
@@ -160,9 +168,14 @@ mod tests {
             assert_eq!(reader.moment("text"), Ok(at));
             assert_eq!(reader.optional_instant("number"), Ok(Some(at)));
         }
-        let all = Usage { api_calls: u64::MAX, input_tokens: 0, output_tokens: u64::MAX - 1 };
-        let item = Item::from([("usage".to_owned(), usage(all).unwrap())]);
-        assert_eq!(Reader(&item).usage("usage"), Ok(all));
+        let short = Usage { api_calls: u64::MAX, output_tokens: u64::MAX - 1, ..Usage::default() };
+        let whole = Usage { cached_tokens: 1, cost_microdollars: u64::MAX, degraded_calls: 2, ..short };
+        for (all, numbers) in [(short, 3), (whole, 6)] {
+            let stored = usage(all).unwrap();
+            assert_eq!(stored.as_l().unwrap().len(), numbers, "what says nothing takes no room");
+            let item = Item::from([("usage".to_owned(), stored)]);
+            assert_eq!(Reader(&item).usage("usage"), Ok(all));
+        }
         assert_eq!(usage(Usage::default()), None);
     }
 }

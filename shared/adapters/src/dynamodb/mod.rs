@@ -32,18 +32,22 @@
 //! Deliberately absent: changes of what a journal has once told.
 
 mod answers;
+mod budgets;
 mod item;
 mod journal;
 mod list;
 mod meter;
 mod requests;
+mod step_cache;
 mod tracking;
 mod values;
 
 pub use answers::TableAnswerLedger;
+pub use budgets::TableBudgets;
 pub use journal::TableJournal;
 pub use meter::{Meter, Metered};
 pub use requests::TableRequests;
+pub use step_cache::TableStepCache;
 pub use tracking::TableTracking;
 pub use values::ValueStore;
 

@@ -339,7 +339,7 @@ fn failure_of_status(url: &Url, status: StatusCode, headers: &HeaderMap) -> Fail
 }
 
 /// `Retry-After`: seconds, or a date of RFC 2822.
-fn wait(text: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn wait(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

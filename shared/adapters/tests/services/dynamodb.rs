@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ihelper_adapters::dynamodb::{Metered, TableAnswerLedger, TableJournal, TableRequests, TableTracking};
-use ihelper_testkit::{answers_contract, journal_contract, requests_contract, tracking_contract};
+use ihelper_testkit::{
+    answers_contract, budgets_contract, journal_contract, requests_contract, step_cache_contract, tracking_contract,
+};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
@@ -26,6 +28,18 @@ mod journal {
     use super::*;
 
     journal_contract!(async { TestTable::start().await.journal() });
+}
+
+mod budgets {
+    use super::*;
+
+    budgets_contract!(async { TestTable::start().await.budgets() });
+}
+
+mod step_cache {
+    use super::*;
+
+    step_cache_contract!(async { TestTable::start().await.step_cache() });
 }
 
 mod requests {
@@ -606,7 +620,7 @@ async fn the_run_of_a_usual_email_costs_what_it_should() {
         owner: owner.clone(),
         started_at: moment(987_654_321),
         duration_ms: 812,
-        usage: Usage { api_calls: 1, input_tokens: 812, output_tokens: 141 },
+        usage: Usage { api_calls: 1, input_tokens: 812, output_tokens: 141, ..Usage::default() },
         ..step(position, StepState::Done, output.clone())
     };
     let first = segment(
@@ -632,7 +646,7 @@ async fn the_run_of_a_usual_email_costs_what_it_should() {
             "model": "rules",
         })),
         last_entries: vec![StepRecord { owner: owner.clone(), ..step("00003", StepState::Done, Value::Null) }],
-        usage: Some(Usage { api_calls: 2, input_tokens: 1624, output_tokens: 282 }),
+        usage: Some(Usage { api_calls: 2, input_tokens: 1624, output_tokens: 282, ..Usage::default() }),
         owner: Some(owner.clone()),
         ..Closing::new(run.workflow, [Status::Running], Status::Succeeded)
     };

@@ -17,7 +17,10 @@ use aws_sdk_dynamodb::{
 };
 use dynoxide::{Database, server};
 use ihelper_adapters::{
-    dynamodb::{Meter, RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking, ValueStore},
+    dynamodb::{
+        Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableJournal, TableRequests, TableStepCache,
+        TableTracking, ValueStore,
+    },
     system::SystemEntropy,
 };
 use ihelper_workflow::{
@@ -83,6 +86,14 @@ impl TestTable {
 
     pub(crate) fn answers(&self) -> TableAnswerLedger {
         TableAnswerLedger::new(self.table_at(self.address))
+    }
+
+    pub(crate) fn budgets(&self) -> TableBudgets {
+        TableBudgets::new(self.table_at(self.address))
+    }
+
+    pub(crate) fn step_cache(&self) -> TableStepCache {
+        TableStepCache::new(self.table_at(self.address))
     }
 
     /// The table, with every request counted.
