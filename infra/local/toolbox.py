@@ -19,12 +19,15 @@ TOOLS = LOCAL / "tools"
 SAM = TOOLS / "sam"
 MINISTACK = TOOLS / "ministack"
 MCP = TOOLS / "mcp"
+LLAMA = TOOLS / "llama"
 
-# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is in `mcp`.
+# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is
+# in `mcp` and `llama`.
 LOCKS = {
     SAM: ROOT / "infra/local/requirements-sam.txt",
     MINISTACK: ROOT / "infra/local/requirements-ministack.txt",
     MCP: ROOT / "infra/local/requirements-mcp.txt",
+    LLAMA: ROOT / "infra/local/requirements-llama.txt",
 }
 
 

@@ -1,5 +1,4 @@
-//! What tasks reach beyond AWS, against real servers on this machine.
+//! What tasks and assistants reach beyond AWS, against real servers on this machine.
 
 mod http;
-#[path = "mcp.rs"]
 mod local;

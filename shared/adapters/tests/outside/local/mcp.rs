@@ -2,9 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -15,34 +12,22 @@ use ihelper_workflow::{
 };
 use serde_json::{Value, json};
 
+use super::Process;
+
 struct Server {
-    process: Child,
+    _process: Process,
     servers: McpServers,
 }
 
 impl Server {
     fn start(patience: Duration) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new(root.join("../../.local/tools/mcp/bin/python"))
-            .arg(root.join("tests/outside/server.py"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("`infra/local/stack.py tools` has installed the server");
-        let mut port = String::new();
-        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
-        let url = format!("http://127.0.0.1:{}/mcp", port.trim());
-        Self { process, servers: servers(url, patience) }
+        let process = Process::start("mcp", "mcp_server.py");
+        let servers = servers(process.url("/mcp"), patience);
+        Self { _process: process, servers }
     }
 
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Failure> {
         self.servers.call("run/1/step", "crm", tool, arguments.as_object().unwrap()).await
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
