@@ -6,6 +6,7 @@ mod letters;
 mod repeats;
 mod reports;
 mod uploads;
+mod usage;
 
 use std::{
     sync::{Arc, Mutex},
@@ -85,6 +86,7 @@ impl Front {
             requests: Arc::new(tester.requests.clone()),
             letters: Arc::new(tester.queue.clone()),
             uploads: Arc::new(tester.uploads.clone()),
+            usage: Arc::new(tester.usage.clone()),
             clock: Arc::new(tester.clock.clone()),
             entropy: Arc::new(tester.entropy.clone()),
             auth_mode: AuthMode::Authorizer,

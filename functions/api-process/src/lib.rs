@@ -15,6 +15,7 @@ mod repeats;
 mod report;
 mod runs;
 mod uploads;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +28,7 @@ use axum::{
 use ihelper_runtime::settings::AuthMode;
 use ihelper_workflow::{
     engine::{Control, Worker},
-    ports::{Clock, DeadLetters, Entropy, Journal, Queue, Requests, Uploads},
+    ports::{Clock, DeadLetters, Entropy, Journal, Queue, Requests, Uploads, UsageLedger},
 };
 use serde_json::json;
 
@@ -52,6 +53,8 @@ pub struct Api {
     pub letters: Arc<dyn DeadLetters>,
     /// Takes what is too large for a request, and gives what is too large for an answer.
     pub uploads: Arc<dyn Uploads>,
+    /// Knows what models took.
+    pub usage: Arc<dyn UsageLedger>,
     /// Tells when.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -89,6 +92,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/workflow/dead-letters/redrive", post(letters::redrive))
         .route("/workflow/dead-letters/discard", post(letters::discard))
         .route(uploads::PATH, post(uploads::offer))
+        .route("/workflow/usage", get(usage::show))
         .route("/health", get(health))
         .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })

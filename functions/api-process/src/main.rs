@@ -24,6 +24,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         requests: deployment.requests(),
         letters: deployment.dead_letters(),
         uploads: deployment.uploads(),
+        usage: deployment.usage(),
         clock: deployment.clock(),
         entropy: deployment.entropy(),
         auth_mode: deployment.settings().auth_mode,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ihelper_adapters::{
     aws::Aws,
     bedrock::BedrockModel,
-    dynamodb::{Table, TableBudgets, TableStepCache},
+    dynamodb::{Table, TableBudgets, TableStepCache, TableUsageLedger},
     openai::OpenAiModel,
     system::{SystemClock, SystemEntropy},
 };
@@ -52,6 +52,7 @@ pub(crate) fn assistant(
             settings: settings.budget,
             clock: Arc::clone(&clock),
         },
+        usage: Arc::new(TableUsageLedger::new(table.clone())),
         cache: Arc::new(TableStepCache::new(table.clone())),
         clock,
         fence: FenceKey::new(&SystemEntropy),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ihelper_adapters::{
     aws::{Aws, Credentials, Timeouts},
-    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking},
+    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking, TableUsageLedger},
     eventbridge::EventBridgeBus,
     extract::{IsolatedExtractor, Limits},
     http::GuardedHttpClient,
@@ -21,7 +21,7 @@ use ihelper_workflow::{
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
         AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Journal, Mailer, Objects, Queue, Requests,
-        Tracking, Uploads,
+        Tracking, Uploads, UsageLedger,
     },
     workflows::{
         AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SendRequest,
@@ -276,6 +276,11 @@ impl Deployment {
 
     fn mailer(&self) -> Arc<dyn Mailer> {
         Arc::new(self.mailer.clone())
+    }
+
+    /// Knows what models took.
+    pub fn usage(&self) -> Arc<dyn UsageLedger> {
+        Arc::new(TableUsageLedger::new(self.table.clone()))
     }
 
     fn tracking(&self) -> Arc<dyn Tracking> {

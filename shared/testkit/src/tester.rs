@@ -33,7 +33,7 @@ use serde_json::Value;
 
 use crate::memory::{
     MemoryAnswerLedger, MemoryEventBus, MemoryHttpClient, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue,
-    MemoryRequests, MemoryToolServers, MemoryTracking, MemoryUploads, SeededEntropy, VirtualClock,
+    MemoryRequests, MemoryToolServers, MemoryTracking, MemoryUploads, MemoryUsageLedger, SeededEntropy, VirtualClock,
 };
 
 /// The ports that workflows work with.
@@ -167,6 +167,8 @@ pub struct WorkflowTester {
     pub requests: MemoryRequests,
     /// What callers uploaded.
     pub uploads: MemoryUploads,
+    /// What models took; the tester's own assistant is none.
+    pub usage: MemoryUsageLedger,
     /// The assistant, which remembers what it was asked.
     pub assistant: Arc<RecordingAssistant>,
     /// Chance.
@@ -261,6 +263,7 @@ impl WorkflowTester {
             http,
             servers,
             requests: MemoryRequests::new(),
+            usage: MemoryUsageLedger::new(),
             uploads,
             assistant,
             entropy,

@@ -24,7 +24,7 @@ use ihelper_bench::{
 use ihelper_runtime::{consumer::Consumer, settings::AuthMode};
 use ihelper_testkit::{
     OWN_ADDRESS, PlainTextExtractor,
-    memory::{MemoryEventBus, MemoryObjects, MemoryQueue, MemoryUploads, VirtualClock},
+    memory::{MemoryEventBus, MemoryObjects, MemoryQueue, MemoryUploads, MemoryUsageLedger, VirtualClock},
 };
 use ihelper_workflow::{
     domain::{Status, WorkflowType},
@@ -183,6 +183,7 @@ impl Stage {
             requests: self.requests(),
             letters: Arc::new(self.queue.clone()),
             uploads: Arc::new(MemoryUploads::new(VirtualClock::default())),
+            usage: Arc::new(MemoryUsageLedger::new()),
             clock: self.clock(),
             entropy: Arc::new(SystemEntropy),
             auth_mode: AuthMode::Off,

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use ihelper_testkit::{
     WorkflowTester,
-    memory::{MemoryBudgets, MemoryStepCache, ScriptedModel, SeededEntropy, VirtualClock},
+    memory::{MemoryBudgets, MemoryStepCache, MemoryUsageLedger, ScriptedModel, SeededEntropy, VirtualClock},
 };
 use ihelper_workflow::{
     assistant::{Accounts, FenceKey, PromptAssistant},
@@ -11,7 +11,10 @@ use ihelper_workflow::{
     },
     embedded,
     models::Router,
-    ports::{Asking, Assistant as _, Clock, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Speaker, Tokens},
+    ports::{
+        Asking, Assistant as _, Clock, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Speaker, Tokens,
+        UsageLedger as _, day_of,
+    },
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -39,6 +42,7 @@ pub(super) fn assistant_on(
         router: Arc::new(Router::new(nodes(NODE, [model]), Arc::clone(&clock), None)),
         degrades_to_rules: false,
         accounts: Accounts { budgets: Arc::new(budgets.clone()), settings, clock: Arc::clone(&clock) },
+        usage: Arc::new(MemoryUsageLedger::new()),
         cache: Arc::new(MemoryStepCache::new()),
         clock,
         fence: FenceKey::new(&SeededEntropy::new(7)),
@@ -206,6 +210,46 @@ async fn what_failed_attempts_took_counts_on_the_run() {
     let run = tester(&model).execute("email_processing", email()).await.unwrap();
     assert_eq!((run.status, run.failed_attempts), (Status::Succeeded, 2));
     assert_eq!((run.usage.api_calls, run.usage.input_tokens), (4, 214));
+}
+
+#[tokio::test]
+async fn a_day_adds_up_what_its_runs_took_whatever_came_of_them() {
+    let model = ScriptedModel::new(|number, request: ModelRequest| async move {
+        match (request.schema.name.as_str(), number) {
+            ("analyze_email", _) => answer(&analysis()),
+            ("generate_response", 1) => {
+                let tokens = Tokens { input: 7, cached: 3, output: 1 };
+                Err(ModelFailure::new(ModelFault::Refused, "no").after(tokens, None))
+            }
+            ("generate_response", _) => answer(&response()),
+            _ => Err(ModelFailure::new(ModelFault::Overloaded, "busy")),
+        }
+    });
+    let (clock, ledger) = (VirtualClock::default(), MemoryUsageLedger::new());
+    let assistant = PromptAssistant {
+        usage: Arc::new(ledger.clone()),
+        degrades_to_rules: true,
+        ..assistant_on(&clock, model, &MemoryBudgets::new(), BudgetSettings::default())
+    };
+    let tester = WorkflowTester::on_clock(clock, embedded::definitions().unwrap(), Arc::new(assistant));
+    let refused = failed(&tester).await.usage;
+    let answered = tester
+        .execute(
+            "email_processing",
+            json!({"id": "e2", "from": "bo@customer.example",
+        "content": "When are you open?"}),
+        )
+        .await
+        .unwrap();
+    let document = json!({"id": "d", "file": {"text": "A lease."}, "review_criteria": ["A lease"]});
+    let degraded = tester.execute("document_review", document).await.unwrap().usage;
+    let today = day_of(tester.clock.now());
+    let mut emails = refused;
+    emails += answered.usage;
+    assert!(refused.cached_tokens == 3 && degraded.degraded_calls == 1, "{refused:?} {degraded:?}");
+    assert_eq!(ledger.days(WorkflowType::EmailProcessing, today, today).await.unwrap(), [(today, emails)]);
+    assert_eq!(ledger.days(WorkflowType::DocumentReview, today, today).await.unwrap(), [(today, degraded)]);
+    assert_eq!(ledger.days(WorkflowType::TaskAutomation, today, today).await.unwrap(), []);
 }
 
 #[tokio::test]

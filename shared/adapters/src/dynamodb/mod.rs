@@ -1,4 +1,4 @@
-//! The journal, the tracking, the answer ledger and the remembered requests on the one table.
+//! The journal and all else that is remembered, on the one table.
 //!
 //! | what | `pk` | `sk` | attributes |
 //! |---|---|---|---|
@@ -8,6 +8,9 @@
 //! | answer | `ANSWER#<hash of the address>` | `ANSWER` | `run_id`, `window_until` or `suppressed_at` |
 //! | idempotency | `IDEM#<hash of caller and key>` | `IDEM` | `run_id`, `fingerprint`, `until` |
 //! | cached result | `CACHE#workflow:<workflow id>` | `CACHE` | `run_id`, `fingerprint`, `until` |
+//! | cached answer of a model | `STEPCACHE#<hash of the question>` | `STEPCACHE` | `value`, `valid_until` |
+//! | budget | `BUDGET#run#<id>`, `BUDGET#caller#<hash>#<day>`, `BUDGET#workflow#<type>#<day>` | `BUDGET` | `taken`, `held` |
+//! | what models took | `USAGE#<type>` | `DAY#<day>` | calls, tokens, cost |
 //!
 //! | index | keys | shows | holds |
 //! |---|---|---|---|
@@ -40,6 +43,7 @@ mod meter;
 mod requests;
 mod step_cache;
 mod tracking;
+mod usage;
 mod values;
 
 pub use answers::TableAnswerLedger;
@@ -49,6 +53,7 @@ pub use meter::{Meter, Metered};
 pub use requests::TableRequests;
 pub use step_cache::TableStepCache;
 pub use tracking::TableTracking;
+pub use usage::TableUsageLedger;
 pub use values::ValueStore;
 
 use std::{fmt, sync::Arc, time::Duration};

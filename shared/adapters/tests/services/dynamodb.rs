@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ihelper_adapters::dynamodb::{Metered, TableAnswerLedger, TableJournal, TableRequests, TableTracking};
 use ihelper_testkit::{
     answers_contract, budgets_contract, journal_contract, requests_contract, step_cache_contract, tracking_contract,
+    usage_contract,
 };
 use ihelper_workflow::{
     domain::{
@@ -40,6 +41,12 @@ mod step_cache {
     use super::*;
 
     step_cache_contract!(async { TestTable::start().await.step_cache() });
+}
+
+mod usage {
+    use super::*;
+
+    usage_contract!(async { TestTable::start().await.usage() });
 }
 
 mod requests {

@@ -19,7 +19,7 @@ use dynoxide::{Database, server};
 use ihelper_adapters::{
     dynamodb::{
         Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableJournal, TableRequests, TableStepCache,
-        TableTracking, ValueStore,
+        TableTracking, TableUsageLedger, ValueStore,
     },
     system::SystemEntropy,
 };
@@ -94,6 +94,10 @@ impl TestTable {
 
     pub(crate) fn step_cache(&self) -> TableStepCache {
         TableStepCache::new(self.table_at(self.address))
+    }
+
+    pub(crate) fn usage(&self) -> TableUsageLedger {
+        TableUsageLedger::new(self.table_at(self.address))
     }
 
     /// The table, with every request counted.

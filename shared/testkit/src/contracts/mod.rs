@@ -22,6 +22,7 @@ pub mod requests;
 pub mod step_cache;
 pub mod tracking;
 pub mod uploads;
+pub mod usage;
 
 /// Makes a test of each named case. The contract macros of the ports call it; nobody else needs to.
 #[doc(hidden)]
@@ -164,5 +165,6 @@ mod tests {
         check(include_str!("step_cache.rs"));
         check(include_str!("tracking.rs"));
         check(include_str!("uploads.rs"));
+        check(include_str!("usage.rs"));
     }
 }

@@ -21,6 +21,7 @@ mod requests;
 mod servers;
 mod tracking;
 mod uploads;
+mod usage;
 
 pub use answers::MemoryAnswerLedger;
 pub use budgets::{MemoryBudgets, MemoryStepCache};
@@ -36,6 +37,7 @@ pub use requests::MemoryRequests;
 pub use servers::MemoryToolServers;
 pub use tracking::MemoryTracking;
 pub use uploads::MemoryUploads;
+pub use usage::MemoryUsageLedger;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

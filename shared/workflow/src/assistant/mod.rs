@@ -21,6 +21,7 @@ mod schema;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::join;
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,7 +43,10 @@ use crate::{
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     models::{Router, Unanswered},
-    ports::{Answer, Asking, Assistant, Clock, Entropy, ModelFailure, ModelRequest, Speaker, StepCache, Turn},
+    ports::{
+        Answer, Asking, Assistant, Clock, Entropy, ModelFailure, ModelRequest, Speaker, StepCache, Turn, UsageLedger,
+        day_of,
+    },
     rules::RulesAssistant,
     templates::{self, Values},
 };
@@ -57,6 +61,8 @@ pub struct PromptAssistant {
     pub degrades_to_rules: bool,
     /// What may be spent.
     pub accounts: Accounts,
+    /// Where it is added up what models took.
+    pub usage: Arc<dyn UsageLedger>,
     /// Where answers are kept that prompts let count for equal questions.
     pub cache: Arc<dyn StepCache>,
     /// Tells when.
@@ -125,7 +131,7 @@ impl Assistant for PromptAssistant {
             inside: vec![("templates", json!(definition.templates.keys().collect::<Vec<_>>()))],
         };
         let answer = self.ask_model(question, |answer: &EmailAnswer| answer.check(definition)).await;
-        self.or_rules(answer, read, |answer, read| answer.over(read.value, email))
+        self.or_rules(answer, read, |answer, read| answer.over(read.value, email)).await
     }
 
     async fn generate_response(
@@ -148,7 +154,7 @@ impl Assistant for PromptAssistant {
             inside: vec![("template", json!(template))],
         };
         let answer = self.ask_model(question, |answer: &ResponseAnswer| answer.check(draft)).await;
-        self.or_rules(answer, filled, |answer, filled| answer.over(&filled.value))
+        self.or_rules(answer, filled, |answer, filled| answer.over(&filled.value)).await
     }
 
     async fn review_document(
@@ -175,7 +181,7 @@ impl Assistant for PromptAssistant {
         match self.ask_model(question, ReviewAnswer::check).await {
             Ok(answer) => Ok(Answer { value: answer.value.into(), usage: answer.usage }),
             Err(stop) => {
-                let usage = self.degraded(stop)?;
+                let usage = self.degraded(stop).await?;
                 let answer = RulesAssistant.review_document(definition, content, criterion).await?;
                 Ok(Answer { value: answer.value, usage })
             }
@@ -206,7 +212,7 @@ impl Assistant for PromptAssistant {
         match self.ask_model(question, |answer: &PlanAnswer| answer.check(tools)).await {
             Ok(answer) => Ok(Answer { value: Plan::from(&answer.value), usage: answer.usage }),
             Err(stop) => {
-                let usage = self.degraded(stop)?;
+                let usage = self.degraded(stop).await?;
                 let answer = RulesAssistant.analyze_task(definition, task, tools).await?;
                 Ok(Answer { value: answer.value, usage })
             }
@@ -232,7 +238,7 @@ impl Assistant for PromptAssistant {
         match self.ask_model(question, ReportAnswer::check).await {
             Ok(answer) => Ok(Answer { value: answer.value.into(), usage: answer.usage }),
             Err(stop) => {
-                let usage = self.degraded(stop)?;
+                let usage = self.degraded(stop).await?;
                 let answer = RulesAssistant.generate_report(definition, task, results).await?;
                 Ok(Answer { value: answer.value, usage })
             }
@@ -254,7 +260,7 @@ impl Assistant for PromptAssistant {
         match self.ask_model(question, Answered::check).await {
             Ok(answer) => Ok(Answer { value: answer.value.answer, usage: answer.usage }),
             Err(stop) => {
-                let usage = self.degraded(stop)?;
+                let usage = self.degraded(stop).await?;
                 let answer = RulesAssistant.ask(definition, instruction, text).await?;
                 Ok(Answer { value: answer.value, usage })
             }
@@ -277,7 +283,7 @@ impl From<Failure> for Unasked {
 }
 
 impl PromptAssistant {
-    fn or_rules<T, U>(
+    async fn or_rules<T, U>(
         &self,
         answer: Result<Answer<T>, Unasked>,
         by_rules: Answer<U>,
@@ -285,16 +291,18 @@ impl PromptAssistant {
     ) -> Result<Answer<U>, Failure> {
         match answer {
             Ok(Answer { value, usage }) => Ok(Answer { value: over(value, by_rules), usage }),
-            Err(stop) => Ok(Answer { value: by_rules.value, usage: self.degraded(stop)? }),
+            Err(stop) => Ok(Answer { value: by_rules.value, usage: self.degraded(stop).await? }),
         }
     }
 
     /// What a call takes that the rules answer in the models' place, if they may.
-    fn degraded(&self, stop: Unasked) -> Result<Usage, Failure> {
+    async fn degraded(&self, stop: Unasked) -> Result<Usage, Failure> {
         match stop {
             Unasked::NobodyThere(failure, mut usage) if self.degrades_to_rules => {
                 tracing::warn!(model.fault = failure.fault.name(), "no model can answer: the rules do");
-                usage += Usage { api_calls: 1, degraded_calls: 1, ..Usage::default() };
+                let by_rules = Usage { api_calls: 1, degraded_calls: 1, ..Usage::default() };
+                self.add_up(by_rules).await;
+                usage += by_rules;
                 Ok(usage)
             }
             Unasked::NobodyThere(failure, usage) => Err(failure.into_failure(usage)),
@@ -355,7 +363,7 @@ impl PromptAssistant {
             Ok(routed) => routed.usage,
             Err(unanswered) => unanswered.usage,
         };
-        self.accounts.settle(hold, took.cost_microdollars).await;
+        join(self.accounts.settle(hold, took.cost_microdollars), self.add_up(took)).await;
         *usage += took;
         match outcome {
             Ok(routed) => Ok(routed.answer.text),
@@ -363,6 +371,14 @@ impl PromptAssistant {
                 Err(Unasked::NobodyThere(failure, *usage))
             }
             Err(Unanswered { failure, .. }) => Err(failure.into_failure(*usage).into()),
+        }
+    }
+
+    /// Adds a call to its workflow's day. One that cannot be added is missing there, and counts on its run all the same.
+    async fn add_up(&self, usage: Usage) {
+        let Some(asking) = Asking::present().filter(|_| !usage.is_none()) else { return };
+        if let Err(failure) = self.usage.add(asking.workflow, day_of(self.clock.now()), usage).await {
+            tracing::warn!(error.kind = %failure.kind, error.message = failure.message, "a call was not added up");
         }
     }
 

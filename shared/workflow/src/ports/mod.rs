@@ -20,6 +20,7 @@ mod requests;
 mod servers;
 mod tracking;
 mod uploads;
+mod usage;
 
 pub use answers::{AnswerLedger, Claim, sender_key};
 pub use assistant::{Answer, Asking, Assistant};
@@ -39,3 +40,4 @@ pub use requests::{GivesWay, Recalled, Remembered, RequestKey, Requests};
 pub use servers::{ServerTool, ToolServers};
 pub use tracking::{Tracking, TrackingEntry};
 pub use uploads::{Handout, Offer, Uploads};
+pub use usage::{UsageLedger, day_of};

@@ -8,7 +8,7 @@ use ihelper_adapters::{
 };
 use ihelper_testkit::{
     Ports, WorkflowTester,
-    memory::{MemoryBudgets, MemoryStepCache},
+    memory::{MemoryBudgets, MemoryStepCache, MemoryUsageLedger},
 };
 use ihelper_workflow::{
     assistant::{Accounts, FenceKey, PromptAssistant},
@@ -124,6 +124,7 @@ async fn documents_and_emails_run_on_a_real_server_and_count_what_it_took() {
             settings: BudgetSettings::default(),
             clock: Arc::clone(&clock),
         },
+        usage: Arc::new(MemoryUsageLedger::new()),
         cache: Arc::new(MemoryStepCache::new()),
         clock: Arc::clone(&clock),
         fence: FenceKey::new(&SystemEntropy),
