@@ -1,21 +1,24 @@
 //! Plans: what becomes of their failures, who may use which tool, and what a task's words cannot do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::{
     domain::{
-        Failure, Kind, Status, WorkflowType,
+        Failure, Kind, RunId, Status, WorkflowType,
         definition::Definition,
         document::{Content, Criterion, Review},
         email::{Draft, Email, EmailAnalysis},
-        run::Usage,
+        input,
+        run::{Origin, Trigger, Usage},
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     embedded,
-    ports::{Answer, Assistant, Journal as _},
+    engine::{Deadline, Outcome, Workflow},
+    ports::{Answer, Assistant, Clock as _, Journal as _},
     rules::RulesAssistant,
+    workflows::{SetRecord, TaskAutomation, Tool, Toolbox},
 };
 use serde_json::{Value, json};
 
@@ -61,7 +64,7 @@ async fn a_step_is_tried_as_often_as_it_says_with_growing_waits_and_costs_the_ru
     let mut waits = 0;
     while run.status == Status::Waiting {
         waits += 1;
-        tester.clock.advance(std::time::Duration::from_secs(600 << waits));
+        tester.clock.advance(Duration::from_secs(600 << waits));
         run = tester.go_on(run.id).await.unwrap();
     }
     assert_eq!((run.status, run.failed_attempts, waits), (Status::Succeeded, 0, 3));
@@ -141,19 +144,59 @@ plan:
 
 #[tokio::test]
 async fn a_tool_of_a_server_is_repeated_only_where_the_server_says_so() {
-    for (tool, semantics) in [("find", "done"), ("add", "done")] {
+    for (tool, answers_lost, status, calls) in [
+        ("find", 0, Status::Succeeded, 1),
+        ("find", 1, Status::Succeeded, 2),
+        ("add", 0, Status::Succeeded, 1),
+        ("add", 1, Status::Attention, 1),
+    ] {
         let tester = pinned(&format!(
             "plan: {{ steps: [{{ id: a, tool: mcp, arguments: {{ server: crm, tool: {tool}, arguments: {{ name: x }} }} }}] }}"
         ));
+        tester.servers.lose_next_answers(answers_lost);
         let run = tester.execute("task_automation", task()).await.unwrap();
+        assert_eq!((run.status, tester.servers.calls()), (status, vec![tool.to_owned(); calls]), "{answers_lost}");
         let (_, steps) = tester.journal.find(run.id).await.unwrap().unwrap();
-        let call = steps.iter().find(|step| step.name == "a").unwrap();
-        assert_eq!(json!(call.state), semantics);
-        assert_eq!(call.output["given"], json!({"name": "x"}));
         let looked_up = steps.iter().find(|step| step.name == "a.tool").unwrap();
         assert_eq!(looked_up.output, json!(tool == "find"));
-        assert_eq!(tester.servers.calls(), [tool]);
+        let call = steps.iter().find(|step| step.name == "a").unwrap();
+        match status {
+            Status::Succeeded => assert_eq!(call.output["given"], json!({"name": "x"})),
+            _ => assert_eq!(json!(call.state), "intended"),
+        }
     }
+}
+
+#[tokio::test]
+async fn a_plan_that_needs_a_tool_of_the_consumer_is_left_to_it_before_its_first_step() {
+    let tester = pinned(
+        "plan:
+  steps:
+    - { id: note, tool: set_record, arguments: { name: a, value: 1 } }
+    - { id: find, tool: mcp, arguments: { server: crm, tool: find } }
+",
+    );
+    let ports = tester.ports();
+    let tools: [Arc<dyn Tool>; 1] =
+        [Arc::new(SetRecord { tracking: Arc::clone(&ports.tracking), clock: Arc::clone(&ports.clock) })];
+    let elsewhere: Arc<dyn Workflow> = Arc::new(TaskAutomation {
+        assistant: Arc::clone(&ports.assistant),
+        tools: Toolbox::new(tools).beside(["mcp"]),
+        tracking: Arc::clone(&ports.tracking),
+        clock: Arc::clone(&ports.clock),
+    });
+    let id = RunId::new(tester.clock.now(), 7);
+    let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "tester".to_owned() };
+    let input = input::parse(WorkflowType::TaskAutomation, task()).unwrap();
+    let deadline = Deadline::at(tester.clock.now() + Duration::from_secs(290));
+    let outcome = tester.worker_with([elsewhere]).start(&input, id, origin, deadline).await.unwrap();
+    let Outcome::Resting(run) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((run.status, run.due_at), (Status::Waiting, Some(tester.clock.now())), "it is due at once");
+    assert!(tester.tracking.entries().is_empty() && tester.servers.calls().is_empty());
+
+    let run = tester.go_on(id).await.unwrap();
+    assert_eq!((run.status, run.failed_attempts), (Status::Succeeded, 0));
+    assert_eq!(tester.servers.calls(), ["find"]);
 }
 
 #[tokio::test]

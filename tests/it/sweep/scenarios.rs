@@ -65,7 +65,7 @@ plan:
     - { id: mail, tool: send_email, arguments: { recipient: sales, subject: Lead, text: "{{ results.summary.answer }}" }, depends_on: [summary] }
     - { id: pause, tool: wait, arguments: { seconds: 120 } }
     - { id: second, tool: ask_assistant, arguments: { instruction: weigh, text: x }, depends_on: [pause] }
-    - { id: approve, tool: request_approval, arguments: { question: "Go on?", recipient: boss, within_seconds: 86400 }, depends_on: [mail] }
+    - { id: approve, tool: request_approval, arguments: { question: "Go on?", recipient: boss, within_seconds: 86400 }, depends_on: [mail], retry: { max_attempts: 6, delay: 20 } }
     - { id: start, tool: start_workflow, arguments: { type: email_processing, data: { id: e1, from: a@b.example, content: "{{ results.second.answer }}" } }, depends_on: [approve, second], when: "results.approve.approved" }
     - { id: skipped, tool: ask_assistant, arguments: { instruction: never, text: x }, depends_on: [approve], when: "not results.approve.approved" }
     - { id: call, tool: http_request, arguments: { method: POST, url: "https://crm.example/leads", json: { about: "{{ results.second.answer }}" } }, depends_on: [second], retry: { max_attempts: 6, delay: 30 }, timeout: 20 }

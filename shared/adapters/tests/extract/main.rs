@@ -3,6 +3,7 @@
 mod documents;
 mod hostile;
 mod programs;
+mod quoted;
 mod readable;
 
 use std::{path::PathBuf, time::Duration};

@@ -10,6 +10,7 @@ macro_rules! document {
         include_bytes!(concat!("../documents/", $name)).as_slice()
     };
 }
+pub(super) use document;
 
 /// Each of these words stands in the section of that label, on one line or broken over several.
 #[track_caller]

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ihelper_workflow::{
-    domain::Failure,
+    domain::{Failure, Kind},
     ports::{ServerTool, ToolServers},
 };
 use serde_json::{Map, Value, json};
@@ -13,7 +13,13 @@ use super::lock;
 /// which cannot.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryToolServers {
-    calls: Arc<Mutex<Vec<String>>>,
+    called: Arc<Mutex<Called>>,
+}
+
+#[derive(Debug, Default)]
+struct Called {
+    tools: Vec<String>,
+    answers_to_lose: u32,
 }
 
 impl MemoryToolServers {
@@ -22,9 +28,14 @@ impl MemoryToolServers {
         Self::default()
     }
 
+    /// Carries out the next calls, so many, and lets nobody hear of it.
+    pub fn lose_next_answers(&self, times: u32) {
+        lock(&self.called).answers_to_lose = times;
+    }
+
     /// The tools that were called, in order.
     pub fn calls(&self) -> Vec<String> {
-        lock(&self.calls).clone()
+        lock(&self.called).tools.clone()
     }
 }
 
@@ -50,7 +61,12 @@ impl ToolServers for MemoryToolServers {
         arguments: &Map<String, Value>,
     ) -> Result<Value, Failure> {
         self.check(server, tool)?;
-        lock(&self.calls).push(tool.to_owned());
+        let mut called = lock(&self.called);
+        called.tools.push(tool.to_owned());
+        if called.answers_to_lose > 0 {
+            called.answers_to_lose -= 1;
+            return Err(Failure::new(Kind::Connection, "the line was cut before the answer").with_unknown_outcome());
+        }
         Ok(json!({ "tool": tool, "given": arguments }))
     }
 }

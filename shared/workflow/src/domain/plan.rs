@@ -20,6 +20,8 @@ const LONGEST_TITLE: usize = 500;
 const LONGEST_CONDITION: usize = 2000;
 // With the results of a hundred steps this still fits a journal's segments and a model's answer.
 const LARGEST_ARGUMENTS: usize = 64 * 1024;
+// A model answers with less, and every template in it is compiled before the first step of each attempt.
+const LARGEST_PLAN: usize = 256 * 1024;
 // Deeper than any API's body; each level costs stack.
 const DEEPEST_ARGUMENTS: usize = 32;
 // A step that fails twenty times does not get better, and a day is as long as an idempotency key counts.
@@ -130,6 +132,10 @@ impl Plan {
                 "the plan has {} steps; 1 to {MAX_PLAN_STEPS} are possible",
                 self.steps.len()
             )));
+        }
+        let bytes = bytes_of(self);
+        if bytes > LARGEST_PLAN {
+            return Err(Failure::validation(format!("the plan has {bytes} bytes, more than {LARGEST_PLAN}")));
         }
         let mut steps: HashMap<&str, &PlanStep> = HashMap::new();
         for step in &self.steps {
@@ -242,7 +248,7 @@ fn check_step(step: &PlanStep) -> Result<(), Failure> {
     limited("title", step.title.len(), LONGEST_TITLE)?;
     limited("depends_on", step.depends_on.len(), MAX_PLAN_STEPS)?;
     limited("when", step.when.as_ref().map_or(0, String::len), LONGEST_CONDITION)?;
-    limited("arguments", serde_json::to_vec(&step.arguments).map_or(usize::MAX, |json| json.len()), LARGEST_ARGUMENTS)?;
+    limited("arguments", bytes_of(&step.arguments), LARGEST_ARGUMENTS)?;
     for (name, value) in &step.arguments {
         limited(&format!("arguments.{}", shown(name)), depth(value), DEEPEST_ARGUMENTS)?;
     }
@@ -280,6 +286,9 @@ fn check_references(step: &PlanStep, steps: &HashMap<&str, &PlanStep>) -> Result
             }
         }
         // An id with a dash is reached by subscript only.
+        if !source.contains("results[") {
+            return Ok(());
+        }
         let subscripted =
             |id: &&&str| ['"', '\''].iter().any(|quote| source.contains(&format!("results[{quote}{id}{quote}]")));
         steps.keys().filter(subscripted).try_for_each(|id| known_result(place, step, id, &known, steps))
@@ -290,7 +299,7 @@ fn check_references(step: &PlanStep, steps: &HashMap<&str, &PlanStep>) -> Result
     }
     for (name, value) in &step.arguments {
         let name = format!("arguments.{}", shown(name));
-        texts(value, &mut |text| check(&name, text, &templates::variables(&name, text)?))?;
+        templates_in(value, &mut |text| check(&name, text, &templates::variables(&name, text)?))?;
     }
     Ok(())
 }
@@ -310,13 +319,18 @@ fn known_result(
     Err(Failure::validation(format!("`{place}`: step `{}` refers to the result of `{shown}` and {problem}", step.id)))
 }
 
-fn texts(value: &Value, visit: &mut dyn FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
+/// Shows every text that is a template.
+fn templates_in(value: &Value, visit: &mut dyn FnMut(&str) -> Result<(), Failure>) -> Result<(), Failure> {
     match value {
-        Value::String(text) => visit(text),
-        Value::Array(items) => items.iter().try_for_each(|item| texts(item, visit)),
-        Value::Object(fields) => fields.values().try_for_each(|field| texts(field, visit)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        Value::String(text) if templates::is_template(text) => visit(text),
+        Value::Array(items) => items.iter().try_for_each(|item| templates_in(item, visit)),
+        Value::Object(fields) => fields.values().try_for_each(|field| templates_in(field, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
+}
+
+fn bytes_of(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
 fn depth(value: &Value) -> usize {
@@ -424,6 +438,13 @@ mod tests {
         assert_eq!(step["additionalProperties"], json!(false));
         let error = serde_json::from_value::<Plan>(json!({"steps": [{"id": "a", "tool": "wait", "depend_on": []}]}));
         assert!(error.unwrap_err().to_string().contains("depend_on"));
+    }
+
+    #[test]
+    fn all_steps_together_have_a_limit_too() {
+        let large = |count: usize| (0..count).map(|n| with(&format!("s{n}"), &[], json!("x".repeat(65_000)))).collect();
+        plan(large(4)).check().unwrap();
+        assert!(problem(large(5)).ends_with("bytes, more than 262144"), "{}", problem(large(5)));
     }
 
     proptest! {

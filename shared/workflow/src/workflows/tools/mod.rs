@@ -147,11 +147,6 @@ impl Toolbox {
         facts.filter(|tool| definition.allows(tool)).map(|tool| (tool.name, tool.purpose)).collect()
     }
 
-    /// Each tool with the JSON schema of its arguments.
-    pub fn schemas(&self) -> BTreeMap<&'static str, Value> {
-        self.tools.iter().map(|(name, tool)| (*name, tool.schema())).collect()
-    }
-
     /// Refuses a plan that this deployment cannot carry out, or that does what the definition does not allow, before
     /// any of it is done.
     ///
