@@ -28,13 +28,15 @@ test: nextest ## units, contracts, integration, and end to end on the local AWS
 	  -E 'package(ihelper-e2e) or (package(ihelper-adapters) and test(local::))'
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 
-check: tools ## formatting, lints, documentation, licences, advisories, templates
+check: ## formatting, lints, documentation, licences, advisories, templates
+	@$(STACK) tools sam checkov
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(QUICK) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(QUICK)
 	$(TOOLS)/python infra/local/dependencies.py
 	SAM_CLI_TELEMETRY=0 $(TOOLS)/sam validate --lint --region us-east-1
 	$(TOOLS)/cfn-lint --regions us-east-1 -- template.yaml infra/templates/*.yaml
+	$(TOOLS)/python infra/local/audit.py
 
 # No AWS in it, so it compiles in two minutes; it fails only when one of the engine's two claims does.
 bench: ## what a run takes: time over its model, processor, price of a million; tables in target/bench
@@ -70,7 +72,8 @@ token: ## print a token for the local API: make token USER=alice GROUPS=operator
 # Zig links for the processor and the C library of Lambda, whatever those of this machine are; sam finds cargo-lambda,
 # and that finds Zig, on the path.
 ARCHITECTURE ?= arm64
-deploy: tools ## build for AWS and deploy there, asking what it needs to know: ARCHITECTURE=arm64 or x86_64
+deploy: ## build for AWS and deploy there, asking what it needs to know: ARCHITECTURE=arm64 or x86_64
+	@$(STACK) tools sam
 	$(TOOLS)/python -m pip install --quiet --no-deps --requirement infra/local/requirements-cross.txt
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam build --parameter-overrides Architecture=$(ARCHITECTURE)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" sam deploy --guided --parameter-overrides Architecture=$(ARCHITECTURE)

@@ -34,6 +34,7 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import private
 import toolbox
 from toolbox import LOCAL, ROOT
 
@@ -59,7 +60,8 @@ LIBC = ctypes.CDLL(None)
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("tools", help="install the pinned tools")
+    installed = commands.add_parser("tools", help="install the pinned tools")
+    installed.add_argument("names", nargs="*", choices=[[], *toolbox.NAMES], metavar="NAME", help="these only")
     for name, text in (("build", "build and package the functions"),
                        ("up", "start and deploy, leave it running"),
                        ("dev", "start and deploy, until Ctrl-C"),
@@ -93,8 +95,8 @@ def main():
 # ── Commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tools(_options):
-    install_tools()
+def tools(options):
+    install_tools(options.names or toolbox.NAMES)
 
 
 def build(options):
@@ -159,10 +161,22 @@ def run(options):
         finally:
             stop_recorded(folder)
     if status == 0:
+        status = nothing_private(folder / "ministack.log")
+    if status == 0:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         say(f"`{command[0]}` ended with {status}; the logs are in {folder.relative_to(ROOT)}", error=True)
     return status if status >= 0 else 128 - status
+
+
+def nothing_private(log):
+    """Tell what the functions logged that no log may hold, and how a command ends that is held to it."""
+    lines, found = private.search(log)
+    for name, line in found[:20]:
+        say(f"{name} in a log: {line[:1000]}", error=True)
+    if not found:
+        say(f"{lines} lines of the functions' logs hold no address, no token and no planted word")
+    return 1 if found else 0
 
 
 def watch(_options):
@@ -215,7 +229,8 @@ def start(folder, outputs_path, options, tied=True):
     A tied one ends with this process, however that ends.
     """
     begun = time.monotonic()
-    install_tools()
+    # What only tests start is for tests.
+    install_tools(["sam", "ministack", *(["mcp", "llama"] if options.all_targets else [])])
     build_functions(options.all_targets)
     process, endpoint = start_local_aws(folder, options.port, tied)
     outputs = deploy(folder, endpoint, dict(item.split("=", 1) for item in options.parameter))
@@ -227,10 +242,10 @@ def start(folder, outputs_path, options, tied=True):
     return process, outputs
 
 
-def install_tools():
+def install_tools(names):
     if sys.version_info < (3, 11):
         raise Failure(f"the pinned tools need Python 3.11, and this is {platform.python_version()}")
-    for environment in toolbox.outdated():
+    for environment in toolbox.outdated(names):
         log = LOCAL / f"tools-{environment.name}.log"
         with phase(f"installing {environment.name}, from {toolbox.LOCKS[environment].relative_to(ROOT)}", log):
             toolbox.install(environment, log)
@@ -335,6 +350,7 @@ def deploy(folder, endpoint, parameters):
             "JwtAudience": AUDIENCE,
             "SenderAddress": SENDER,
             "PublicUrl": api_url(endpoint, STACK),
+            "ProtectData": "false",
         } | parameters
         logged(["sam", "deploy", "--template-file", built_template(folder), "--config-file", ROOT / "samconfig.toml",
                 "--config-env", "local", "--stack-name", STACK, "--region", REGION, "--s3-bucket", ARTIFACT_BUCKET,

@@ -20,15 +20,19 @@ SAM = TOOLS / "sam"
 MINISTACK = TOOLS / "ministack"
 MCP = TOOLS / "mcp"
 LLAMA = TOOLS / "llama"
+CHECKOV = TOOLS / "checkov"
 
-# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is
-# in `mcp` and `llama`.
+# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is in `mcp` and
+# `llama`, and only `make check` what is in `checkov`.
 LOCKS = {
     SAM: ROOT / "infra/local/requirements-sam.txt",
     MINISTACK: ROOT / "infra/local/requirements-ministack.txt",
     MCP: ROOT / "infra/local/requirements-mcp.txt",
     LLAMA: ROOT / "infra/local/requirements-llama.txt",
+    CHECKOV: ROOT / "infra/local/requirements-checkov.txt",
 }
+
+NAMES = [environment.name for environment in LOCKS]
 
 
 @contextmanager
@@ -40,9 +44,12 @@ def exclusive(path):
         yield
 
 
-def outdated():
-    """The environments that are missing, or that another lock file or Python made."""
-    return [environment for environment in LOCKS if _stamp(environment) != _wanted(environment)]
+def outdated(names):
+    """The environments of these that are missing, or that another lock file or Python made."""
+    return [
+        environment for environment in LOCKS
+        if environment.name in names and _stamp(environment) != _wanted(environment)
+    ]
 
 
 def install(environment, log):

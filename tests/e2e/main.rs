@@ -6,6 +6,7 @@
 mod bundle;
 mod control;
 mod faults;
+mod logs;
 mod loops;
 mod queues;
 mod triggers;

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use ihelper_runtime::settings::Settings;
+use ihelper_runtime::{extract::Limits, settings::Settings};
 use ihelper_workflow::{domain::WorkflowType, embedded};
 use serde_json::Value;
 
@@ -71,6 +71,8 @@ fn consumers_are_timed_and_bounded_by_the_configuration() {
         let own = number(&root, &format!("{function}/Environment/Variables/MESSAGE_CONCURRENCY"));
         let instances = number(&root, &format!("{source}/ScalingConfig/MaximumConcurrency"));
         assert_eq!(instances * own, u64::from(settings.concurrent_limit), "{workflow}: {instances} × {own}");
+        // Where concurrency is reserved, neither more than the queue asks for nor less.
+        assert_eq!(number(&root, &format!("{function}/ReservedConcurrentExecutions/1")), instances, "{workflow}");
         let batch = number(&root, &format!("{source}/BatchSize"));
         assert!(
             batch <= own,
@@ -78,6 +80,46 @@ fn consumers_are_timed_and_bounded_by_the_configuration() {
         );
         assert_eq!(text(&root, &format!("{source}/FunctionResponseTypes/0")), "ReportBatchItemFailures", "{workflow}");
     }
+}
+
+#[test]
+fn functions_that_read_documents_have_room_for_them_and_for_their_readers() {
+    let root = template("template.yaml");
+    let limits = Limits::default();
+    let own = number(&root, "/Resources/DocumentConsumerFunction/Properties/Environment/Variables/MESSAGE_CONCURRENCY");
+    // The API answers one call at a time.
+    for (function, documents) in [("ApiProcessFunction", 1), ("DocumentConsumerFunction", own)] {
+        let memory_bytes = number(&root, &format!("/Resources/{function}/Properties/MemorySize")) << 20;
+        let children = documents.min(limits.max_children as u64);
+        // A file that comes in the data itself is held as that, as JSON, as base64 and as what it is.
+        let most_bytes = documents * 4 * limits.max_bytes as u64 + children * limits.max_memory_bytes;
+        assert!(most_bytes <= memory_bytes, "{function}: {most_bytes} of {memory_bytes} bytes");
+    }
+}
+
+#[test]
+fn whatever_keeps_something_can_be_encrypted_with_the_bundles_own_key() {
+    let key_of = [
+        ("AWS::DynamoDB::Table", "/SSESpecification/KMSMasterKeyId"),
+        (
+            "AWS::S3::Bucket",
+            "/BucketEncryption/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/KMSMasterKeyID",
+        ),
+        ("AWS::SQS::Queue", "/KmsMasterKeyId"),
+        ("AWS::Logs::LogGroup", "/KmsKeyId"),
+        ("AWS::Events::EventBus", "/KmsKeyIdentifier"),
+    ];
+    let mut kept = 0;
+    for path in ["template.yaml", "infra/templates/data.yaml", "infra/templates/queues.yaml"] {
+        for (name, resource) in template(path)["Resources"].as_object().unwrap() {
+            let Some((_, place)) = key_of.iter().find(|(kind, _)| resource["Type"] == *kind) else { continue };
+            let key = resource["Properties"].pointer(place).unwrap_or_else(|| panic!("{name} has no key"));
+            assert_eq!(key[0], "HasKey", "{name}");
+            kept += 1;
+        }
+    }
+    // The table, three buckets, seven queues, six log groups and the bus.
+    assert_eq!(kept, 18);
 }
 
 #[test]
