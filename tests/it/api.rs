@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod control;
+mod definitions;
 mod letters;
 mod repeats;
 mod reports;
@@ -87,6 +88,7 @@ impl Front {
             letters: Arc::new(tester.queue.clone()),
             uploads: Arc::new(tester.uploads.clone()),
             usage: Arc::new(tester.usage.clone()),
+            versions: tester.versions(),
             clock: Arc::new(tester.clock.clone()),
             entropy: Arc::new(tester.entropy.clone()),
             auth_mode: AuthMode::Authorizer,

@@ -10,4 +10,5 @@ mod models;
 mod sweep;
 mod tasks;
 mod template;
+mod versions;
 mod workflows;

@@ -6,6 +6,7 @@ mod body;
 mod call;
 mod callbacks;
 mod control;
+mod definitions;
 mod letters;
 mod page;
 mod principal;
@@ -29,6 +30,7 @@ use ihelper_runtime::settings::AuthMode;
 use ihelper_workflow::{
     engine::{Control, Worker},
     ports::{Clock, DeadLetters, Entropy, Journal, Queue, Requests, Uploads, UsageLedger},
+    versions::Versions,
 };
 use serde_json::json;
 
@@ -55,6 +57,8 @@ pub struct Api {
     pub uploads: Arc<dyn Uploads>,
     /// Knows what models took.
     pub usage: Arc<dyn UsageLedger>,
+    /// Changes definitions.
+    pub versions: Versions,
     /// Tells when.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -79,6 +83,8 @@ pub const LAST_EFFECT: Duration = Duration::from_secs(14);
 pub fn router(api: Arc<Api>) -> Router {
     // Anybody may come here, so nobody may bring much.
     let callback = get(callbacks::show).post(callbacks::answer).layer(DefaultBodyLimit::max(callbacks::MAX_BODY_BYTES));
+    let definition =
+        get(definitions::show).put(definitions::put).layer(DefaultBodyLimit::max(definitions::MAX_BODY_BYTES));
     Router::new()
         .route("/workflow/process", post(process::process))
         .route("/workflow/runs", get(runs::list))
@@ -91,6 +97,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/workflow/dead-letters", get(letters::list))
         .route("/workflow/dead-letters/redrive", post(letters::redrive))
         .route("/workflow/dead-letters/discard", post(letters::discard))
+        .route("/workflow/definitions/{type}", definition)
+        .route("/workflow/definitions/{type}/versions", get(definitions::versions))
+        .route("/workflow/definitions/{type}/diff", get(definitions::diff))
+        .route("/workflow/definitions/{type}/rollback", post(definitions::rollback))
+        .route("/workflow/definitions/{type}/canary", post(definitions::canary))
         .route(uploads::PATH, post(uploads::offer))
         .route("/workflow/usage", get(usage::show))
         .route("/health", get(health))

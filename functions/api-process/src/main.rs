@@ -25,6 +25,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         letters: deployment.dead_letters(),
         uploads: deployment.uploads(),
         usage: deployment.usage(),
+        versions: deployment.versions(),
         clock: deployment.clock(),
         entropy: deployment.entropy(),
         auth_mode: deployment.settings().auth_mode,

@@ -43,6 +43,12 @@ pub enum Problem {
     InFlight(RunId),
     /// 410: the callback can no longer be answered.
     TooLate,
+    /// 409: the change does not fit the trial that is under way, or that is not.
+    OnTrial(&'static str),
+    /// 412: the definition is not what the change was made from.
+    PreconditionFailed,
+    /// 428: the change does not say what it was made from.
+    PreconditionRequired,
     /// 413: the body is larger than the limit.
     TooLarge {
         /// The limit, in bytes.
@@ -143,6 +149,15 @@ impl Problem {
             Self::AnsweredOtherwise(_) => (StatusCode::CONFLICT, "answered-otherwise", "Another answer stands"),
             Self::InFlight(_) => (StatusCode::CONFLICT, "in-flight", "The request is still being worked on"),
             Self::TooLate => (StatusCode::GONE, "too-late", "It can no longer be answered"),
+            Self::OnTrial(_) => (StatusCode::CONFLICT, "on-trial", "The change does not fit the trial"),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another change came first")
+            }
+            Self::PreconditionRequired => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "precondition-required",
+                "The change must say what it was made from",
+            ),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of no accepted type")
@@ -164,7 +179,13 @@ impl Problem {
     pub(crate) fn detail(&self) -> Option<String> {
         match self {
             Self::Malformed(detail) | Self::NotFound(detail) => Some(detail.clone()),
-            Self::Forbidden(detail) => Some((*detail).to_owned()),
+            Self::Forbidden(detail) | Self::OnTrial(detail) => Some((*detail).to_owned()),
+            Self::PreconditionFailed => {
+                Some("look at what is current now, and send its `ETag` as `If-Match`".to_owned())
+            }
+            Self::PreconditionRequired => {
+                Some("send the `ETag` of the definition that you changed as `If-Match`".to_owned())
+            }
             Self::Ended(_, status) | Self::NotEnded(_, status) => Some(format!("the run is {status}")),
             Self::WouldRepeat(_, effects) => Some(format!(
                 "`{}` happened already; with `repeat_effects`: true they may happen again",
@@ -267,6 +288,9 @@ impl IntoResponse for Problem {
             | Self::NotFound(_)
             | Self::MethodNotAllowed
             | Self::TooLate
+            | Self::OnTrial(_)
+            | Self::PreconditionFailed
+            | Self::PreconditionRequired
             | Self::UnsupportedMediaType(_)
             | Self::KeyReused
             | Self::Unavailable

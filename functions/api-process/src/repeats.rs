@@ -113,7 +113,7 @@ impl Call<'_> {
 
     /// A run of its own, which takes the place of what is remembered.
     async fn anew(&self, expire: Duration) -> Result<Response, Problem> {
-        let (key, new) = self.result_of_equal_requests(expire)?;
+        let (key, new) = self.result_of_equal_requests(expire).await?;
         // What is there gives way in any case, so nothing waits for it.
         let remembered = self.api.requests.remember(&key, &new, GivesWay::Anything, self.began);
         let (remembered, started) = futures::join!(remembered, self.start(new.run));
@@ -130,7 +130,7 @@ impl Call<'_> {
         let mut gives_way = GivesWay::Nothing;
         let mut failed_runs = 0;
         loop {
-            let (key, new) = self.result_of_equal_requests(expire)?;
+            let (key, new) = self.result_of_equal_requests(expire).await?;
             let (id, stands_until, found) = match self.api.requests.remember(&key, &new, gives_way, self.began).await? {
                 Recalled::New => (new.run, new.until, None),
                 Recalled::Known(known) => (known.run, known.until, find(self.api, known.run).await?),
@@ -161,9 +161,9 @@ impl Call<'_> {
         }
     }
 
-    fn result_of_equal_requests(&self, expire: Duration) -> Result<(RequestKey, Remembered), Problem> {
+    async fn result_of_equal_requests(&self, expire: Duration) -> Result<(RequestKey, Remembered), Problem> {
         let workflow = self.input.workflow();
-        let version = self.api.worker.current_version(workflow)?.to_string();
+        let version = self.api.worker.current_version(workflow).await?;
         let parts = [self.caller.as_str(), workflow.name(), &version];
         let workflow_id = hash_of(&parts, &self.input.to_value());
         let new = Remembered { run: self.new_id(), fingerprint: workflow_id.clone(), until: later(self.began, expire) };

@@ -34,12 +34,7 @@ pub(crate) fn assistant(
         return Ok(Arc::new(RulesAssistant));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut nodes = Vec::new();
-    for node in &settings.nodes {
-        if let Some(model) = model(node, keys, aws)? {
-            nodes.push(Node { settings: node.clone(), model });
-        }
-    }
+    let nodes = nodes(settings, keys, aws)?;
     let names: Vec<&str> = nodes.iter().map(|node| node.settings.model.as_str()).collect();
     let mut distinct = names.clone();
     distinct.dedup();
@@ -57,6 +52,20 @@ pub(crate) fn assistant(
         clock,
         fence: FenceKey::new(&SystemEntropy),
     }))
+}
+
+/// The nodes that have a model, in their order.
+///
+/// # Errors
+/// This returns an error that names the node whose key is missing or is none.
+pub fn nodes(settings: &AssistantSettings, keys: &BTreeMap<String, Secret>, aws: &Aws) -> Result<Vec<Node>, Error> {
+    let mut nodes = Vec::new();
+    for node in &settings.nodes {
+        if let Some(model) = model(node, keys, aws)? {
+            nodes.push(Node { settings: node.clone(), model });
+        }
+    }
+    Ok(nodes)
 }
 
 /// The model of a node; `rules` is none.

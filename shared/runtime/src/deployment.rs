@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use ihelper_adapters::{
     aws::{Aws, Credentials, Timeouts},
-    dynamodb::{RETENTION, Table, TableAnswerLedger, TableJournal, TableRequests, TableTracking, TableUsageLedger},
+    dynamodb::{
+        RETENTION, Table, TableAnswerLedger, TableDefinitionStore, TableJournal, TableRequests, TableTracking,
+        TableUsageLedger,
+    },
     eventbridge::EventBridgeBus,
     extract::{IsolatedExtractor, Limits},
     http::GuardedHttpClient,
@@ -20,9 +23,10 @@ use ihelper_workflow::{
     embedded,
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
-        AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Journal, Mailer, Objects, Queue, Requests,
-        Tracking, Uploads, UsageLedger,
+        AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Extractor, Journal, Mailer, Objects, Queue,
+        Requests, Tracking, Uploads, UsageLedger,
     },
+    versions::{Rehearsal, Versions},
     workflows::{
         AskAssistant, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail, SendRequest,
         SetRecord, StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
@@ -38,11 +42,16 @@ use crate::{
     settings::{self, Settings},
 };
 
+/// How long the golden cases of a new version may take together: a call of the API ends after 29 s, and the pointer
+/// has to be moved after them.
+const LONGEST_REHEARSAL: Duration = Duration::from_secs(22);
+
 /// Everything that a function can be wired from. Nothing here talks to AWS before it is used.
 pub struct Deployment {
     settings: Settings,
     configuration: Arc<Configuration>,
     definitions: Vec<Definition>,
+    known: Definitions,
     aws: Aws,
     table: Table,
     queue: SqsQueue,
@@ -83,10 +92,15 @@ impl Deployment {
         };
         let configuration = embedded::configuration()?;
         let keys = settings::model_keys(&configuration, |name| std::env::var(name).ok());
+        let definitions = embedded::definitions()?;
+        // One for the whole process, so that it learns of each version once.
+        let known = Definitions::new(definitions.clone())
+            .with_store(Arc::new(TableDefinitionStore::new(table.clone())), Arc::new(SystemClock));
         let deployment = Self {
             assistant: assistant(&configuration.assistant, &keys, &aws, &table)?,
             configuration: Arc::new(configuration),
-            definitions: embedded::definitions()?,
+            definitions,
+            known,
             queue: SqsQueue::new(&aws, urls)
                 .with_scheduler(Scheduler::new(&aws, Arc::new(SystemClock), schedules))
                 .with_starts_in(&aws, &settings.payload_bucket),
@@ -181,7 +195,7 @@ impl Deployment {
     /// A worker for these workflows.
     pub fn worker(&self, workflows: &[WorkflowType]) -> Worker {
         let ports = WorkerPorts { journal: self.journal(), clock: self.clock(), entropy: self.entropy() };
-        let definitions = Definitions::new(self.definitions.clone());
+        let definitions = self.known.clone();
         let workflows = workflows.iter().map(|workflow| self.workflow(*workflow));
         Worker::new(ports, Arc::clone(&self.configuration), definitions, workflows, self.settings.lease)
     }
@@ -202,6 +216,29 @@ impl Deployment {
         }
     }
 
+    /// Changes definitions. Their golden cases are played on the assistant and the settings of this deployment.
+    pub fn versions(&self) -> Versions {
+        Versions {
+            store: Arc::new(TableDefinitionStore::new(self.table.clone())),
+            definitions: self.known.clone(),
+            rehearsal: Rehearsal {
+                assistant: self.assistant(),
+                extractor: self.extractor(),
+                http: Arc::new(GuardedHttpClient::new(self.configuration.security.http_hosts.clone())),
+                configuration: Arc::clone(&self.configuration),
+                clock: self.clock(),
+                entropy: self.entropy(),
+            },
+            clock: self.clock(),
+            patience: LONGEST_REHEARSAL,
+        }
+    }
+
+    /// The child is this very binary: its main looks for the child's argument first.
+    fn extractor(&self) -> Arc<dyn Extractor> {
+        Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default()))
+    }
+
     fn workflow(&self, workflow: WorkflowType) -> Arc<dyn Workflow> {
         match workflow {
             WorkflowType::EmailProcessing => Arc::new(EmailProcessing {
@@ -218,8 +255,7 @@ impl Deployment {
             }),
             WorkflowType::DocumentReview => Arc::new(DocumentReview {
                 assistant: self.assistant(),
-                // The child is this very binary: its main looks for the child's argument first.
-                extractor: Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default())),
+                extractor: self.extractor(),
                 objects: self.documents(),
                 tracking: self.tracking(),
                 clock: self.clock(),

@@ -2,13 +2,13 @@
 //!
 //! - [`settings`]: the one reader of the environment.
 //! - [`deployment`]: adapters wired to ports, and the workflows on them.
-//! - `assistant`: who thinks, by the configuration.
+//! - [`assistant`]: who thinks, by the configuration.
 //! - [`consumer`]: batches of a workflow's queue, message by message.
 //! - [`telemetry`]: log lines as JSON.
 //!
 //! Deliberately absent: anything that knows what an email, a document or a task is.
 
-mod assistant;
+pub mod assistant;
 pub mod consumer;
 pub mod deployment;
 pub mod message;

@@ -190,7 +190,7 @@ impl Settings {
 }
 
 /// The keys of models, by the variables that the configuration names for them. Those that are not there are left out.
-pub(crate) fn model_keys(
+pub fn model_keys(
     configuration: &Configuration,
     variable: impl Fn(&str) -> Option<String>,
 ) -> BTreeMap<String, Secret> {

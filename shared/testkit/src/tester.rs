@@ -23,6 +23,7 @@ use ihelper_workflow::{
         Queue, ToolServers, Tracking,
     },
     rules::RulesAssistant,
+    versions::{Rehearsal, Versions},
     workflows::{
         AskAssistant, CallServer, DocumentReview, EmailProcessing, PublishEvent, RequestApproval, SendEmail,
         SendRequest, SetRecord, StartWorkflow, TaskAutomation, Tool, Toolbox, Wait,
@@ -32,8 +33,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::memory::{
-    MemoryAnswerLedger, MemoryEventBus, MemoryHttpClient, MemoryJournal, MemoryMailer, MemoryObjects, MemoryQueue,
-    MemoryRequests, MemoryToolServers, MemoryTracking, MemoryUploads, MemoryUsageLedger, SeededEntropy, VirtualClock,
+    MemoryAnswerLedger, MemoryDefinitionStore, MemoryEventBus, MemoryHttpClient, MemoryJournal, MemoryMailer,
+    MemoryObjects, MemoryQueue, MemoryRequests, MemoryToolServers, MemoryTracking, MemoryUploads, MemoryUsageLedger,
+    SeededEntropy, VirtualClock,
 };
 
 /// The ports that workflows work with.
@@ -169,6 +171,8 @@ pub struct WorkflowTester {
     pub uploads: MemoryUploads,
     /// What models took; the tester's own assistant is none.
     pub usage: MemoryUsageLedger,
+    /// The versions of definitions.
+    pub versions: MemoryDefinitionStore,
     /// The assistant, which remembers what it was asked.
     pub assistant: Arc<RecordingAssistant>,
     /// Chance.
@@ -249,7 +253,8 @@ impl WorkflowTester {
         };
         let workflows = ports.workflows();
         let configuration = Arc::new(embedded::configuration().expect("the embedded configuration is valid"));
-        let definitions = Definitions::new(definitions);
+        let versions = MemoryDefinitionStore::new();
+        let definitions = Definitions::new(definitions).with_store(Arc::new(versions.clone()), ports.clock.clone());
         let worker = Worker::new(ports.of_a_worker(), configuration, definitions.clone(), workflows.clone(), LEASE);
         Self {
             clock,
@@ -265,6 +270,7 @@ impl WorkflowTester {
             requests: MemoryRequests::new(),
             usage: MemoryUsageLedger::new(),
             uploads,
+            versions,
             assistant,
             entropy,
             ports,
@@ -288,6 +294,25 @@ impl WorkflowTester {
     pub fn worker_with(&self, workflows: impl IntoIterator<Item = Arc<dyn Workflow>>) -> Worker {
         let configuration = Arc::new(self.worker.configuration().clone());
         Worker::new(self.ports.of_a_worker(), configuration, self.definitions.clone(), workflows, LEASE)
+    }
+
+    /// Changes the tester's definitions. Their golden cases are played on its assistant.
+    pub fn versions(&self) -> Versions {
+        let rehearsal = Rehearsal {
+            assistant: self.assistant.clone(),
+            extractor: Arc::new(PlainTextExtractor),
+            http: self.ports.http.clone(),
+            configuration: Arc::new(self.worker.configuration().clone()),
+            clock: self.ports.clock.clone(),
+            entropy: self.ports.entropy.clone(),
+        };
+        Versions {
+            store: Arc::new(self.versions.clone()),
+            definitions: self.definitions.clone(),
+            rehearsal,
+            clock: self.ports.clock.clone(),
+            patience: INVOCATION,
+        }
     }
 
     /// Cancels, retries, answers and settles the tester's runs.

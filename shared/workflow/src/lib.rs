@@ -9,6 +9,7 @@
 //! - `templates`, `markdown`: the two ways in which text from outside meets text of ours.
 //! - [`assistant`]: the definition's prompts, put to models, and their answers checked.
 //! - [`models`]: calls spread over the configured nodes, with failover and accounts.
+//! - [`versions`]: how a definition gets another version, and how that is tried before any run gets it.
 //! - [`rules`]: the embedded default assistant, deterministic and without a model.
 //!
 //! Deliberately absent: AWS, HTTP and Lambda types. Nothing here reads a clock, an environment variable or
@@ -24,4 +25,5 @@ pub mod models;
 pub mod ports;
 pub mod rules;
 mod templates;
+pub mod versions;
 pub mod workflows;

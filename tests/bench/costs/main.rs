@@ -23,7 +23,7 @@ use ihelper_bench::{
 };
 use ihelper_runtime::{consumer::Consumer, settings::AuthMode};
 use ihelper_testkit::{
-    OWN_ADDRESS, PlainTextExtractor,
+    OWN_ADDRESS, PlainTextExtractor, WorkflowTester,
     memory::{MemoryEventBus, MemoryObjects, MemoryQueue, MemoryUploads, MemoryUsageLedger, VirtualClock},
 };
 use ihelper_workflow::{
@@ -184,6 +184,7 @@ impl Stage {
             letters: Arc::new(self.queue.clone()),
             uploads: Arc::new(MemoryUploads::new(VirtualClock::default())),
             usage: Arc::new(MemoryUsageLedger::new()),
+            versions: WorkflowTester::new().versions(),
             clock: self.clock(),
             entropy: Arc::new(SystemEntropy),
             auth_mode: AuthMode::Off,

@@ -11,6 +11,9 @@
 //! | cached answer of a model | `STEPCACHE#<hash of the question>` | `STEPCACHE` | `value`, `valid_until` |
 //! | budget | `BUDGET#run#<id>`, `BUDGET#caller#<hash>#<day>`, `BUDGET#workflow#<type>#<day>` | `BUDGET` | `taken`, `held` |
 //! | what models took | `USAGE#<type>` | `DAY#<day>` | calls, tokens, cost |
+//! | version of a definition | `DEF#<type>` | `V#<number, 6 digits>` | `definition`, `state`, who, when and why |
+//! | which is current | `DEF#<type>` | `CURRENT`, and each move as `M#<revision, 6 digits>` | `revision`, `current_version`, `canary` |
+//! | runs of a trial | `DEF#<type>` | `TRIAL#<revision, 6 digits>` | how many succeeded and failed |
 //!
 //! | index | keys | shows | holds |
 //! |---|---|---|---|
@@ -19,7 +22,8 @@
 //!
 //! Invariants:
 //! - Every write is one request, conditional wherever another may have been first, and a refused one learns what
-//!   stands from the refusal itself (`ALL_OLD`). No transactions, no read before a write.
+//!   stands from the refusal itself (`ALL_OLD`). No read before a write; the one transaction is the move of a definition's
+//!   pointer, which happens a few times a week.
 //! - The SDK repeats a request whose answer was lost. A write that must not count twice therefore carries a `write_id`,
 //!   by which a refused repetition recognizes the item as what it wrote itself. That of a segment comes from its
 //!   content, so that it is also recognized by who asks again much later.
@@ -29,13 +33,14 @@
 //!   already; moments are numbers; `by_type` shows only what never changes.
 //! - Values are kept as JSON text, not as the table's own numbers and maps, so they come back to the last digit.
 //!   See [`ValueStore`] for where the large ones lie.
-//! - Everything has an end (`expires_at`): runs after the retention, their journals a little later, so that no run is
-//!   ever worked on from half a journal; requests a day after they are over.
+//! - Everything but definitions has an end (`expires_at`): runs after the retention, their journals a little later, so
+//!   that no run is ever worked on from half a journal; requests a day after they are over.
 //!
 //! Deliberately absent: changes of what a journal has once told.
 
 mod answers;
 mod budgets;
+mod definitions;
 mod item;
 mod journal;
 mod list;
@@ -48,6 +53,7 @@ mod values;
 
 pub use answers::TableAnswerLedger;
 pub use budgets::TableBudgets;
+pub use definitions::TableDefinitionStore;
 pub use journal::TableJournal;
 pub use meter::{Meter, Metered};
 pub use requests::TableRequests;

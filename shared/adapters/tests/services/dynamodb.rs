@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ihelper_adapters::dynamodb::{Metered, TableAnswerLedger, TableJournal, TableRequests, TableTracking};
 use ihelper_testkit::{
-    answers_contract, budgets_contract, journal_contract, requests_contract, step_cache_contract, tracking_contract,
-    usage_contract,
+    answers_contract, budgets_contract, definitions_contract, journal_contract, requests_contract, step_cache_contract,
+    tracking_contract, usage_contract,
 };
 use ihelper_workflow::{
     domain::{
@@ -65,6 +65,12 @@ mod answers {
     use super::*;
 
     answers_contract!(async { TestTable::start().await.answers() });
+}
+
+mod definitions {
+    use super::*;
+
+    definitions_contract!(async { TestTable::start().await.definitions() });
 }
 
 fn now() -> Timestamp {

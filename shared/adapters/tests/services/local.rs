@@ -17,7 +17,9 @@ use ihelper_adapters::{
     system::SystemClock,
 };
 use ihelper_testkit::{
-    contracts::{answers, bus, journal, letters, mailer, objects, queue, requests, uploads, uploads::Outside},
+    contracts::{
+        answers, bus, definitions, journal, letters, mailer, objects, queue, requests, uploads, uploads::Outside,
+    },
     memory::VirtualClock,
 };
 use ihelper_workflow::{
@@ -406,6 +408,27 @@ async fn answers_to_senders() {
     answers::a_window_without_end_is_kept(&port().await).await;
     answers::hostile_addresses_are_kept_apart(&port().await).await;
     answers::a_suppressed_address_is_never_granted_again(&port().await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a local AWS"]
+async fn versions_of_definitions() {
+    let port = async || TestTable::at(endpoint()).await.definitions();
+    definitions::nothing_is_there_at_first(&port().await).await;
+    definitions::a_version_comes_back_as_it_was_put(&port().await).await;
+    definitions::a_number_is_taken_once(&port().await).await;
+    definitions::of_many_who_add_at_once_one_does(&port().await).await;
+    definitions::versions_are_listed_newest_first_and_page_by_page(&port().await).await;
+    definitions::a_candidate_is_rejected_once_and_an_accepted_version_never(&port().await).await;
+    definitions::the_pointer_moves_by_one_revision_only(&port().await).await;
+    definitions::a_move_accepts_its_version_in_the_same_write(&port().await).await;
+    definitions::of_many_who_move_at_once_one_does(&port().await).await;
+    definitions::many_who_move_leave_a_history_without_gaps(&port().await).await;
+    definitions::workflows_are_kept_apart(&port().await).await;
+    definitions::runs_are_counted_by_arm_and_trial(&port().await).await;
+    definitions::counts_made_at_once_are_all_counted(&port().await).await;
+    definitions::hostile_texts_and_delicate_values_survive(&port().await).await;
+    definitions::the_largest_definition_is_kept_and_a_larger_one_refused(&port().await).await;
 }
 
 #[tokio::test]

@@ -13,4 +13,5 @@ mod scheduler;
 mod ses;
 mod sqs;
 mod table;
+mod versions;
 mod wire;

@@ -18,8 +18,8 @@ use aws_sdk_dynamodb::{
 use dynoxide::{Database, server};
 use ihelper_adapters::{
     dynamodb::{
-        Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableJournal, TableRequests, TableStepCache,
-        TableTracking, TableUsageLedger, ValueStore,
+        Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableDefinitionStore, TableJournal, TableRequests,
+        TableStepCache, TableTracking, TableUsageLedger, ValueStore,
     },
     system::SystemEntropy,
 };
@@ -98,6 +98,14 @@ impl TestTable {
 
     pub(crate) fn usage(&self) -> TableUsageLedger {
         TableUsageLedger::new(self.table_at(self.address))
+    }
+
+    pub(crate) fn definitions(&self) -> TableDefinitionStore {
+        self.definitions_at(self.address)
+    }
+
+    pub(crate) fn definitions_at(&self, address: SocketAddr) -> TableDefinitionStore {
+        TableDefinitionStore::new(self.table_at(address))
     }
 
     /// The table, with every request counted.

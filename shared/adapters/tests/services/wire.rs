@@ -83,13 +83,22 @@ impl Wire {
         let answer = Arc::new(answer);
         Self::serve(move |number, request| {
             let answer = Arc::clone(&answer);
-            async move {
-                let mut stream = TcpStream::connect(upstream).await.unwrap();
-                stream.write_all(request.head.as_bytes()).await.unwrap();
-                stream.write_all(&request.body).await.unwrap();
-                let (head, body) = read_message(&mut stream).await.unwrap();
-                answer(number, Answer::Bytes([head.into_bytes(), body].concat()))
+            async move { answer(number, hand_on(upstream, &request).await) }
+        })
+        .await
+    }
+
+    /// Hands requests on until the one of this number: whoever sends that is dead, before it is carried out or right
+    /// after.
+    pub(crate) async fn of_who_dies(upstream: SocketAddr, dies_at: usize, does_it_first: bool) -> Self {
+        Self::serve(move |number, request| async move {
+            if number < dies_at {
+                return hand_on(upstream, &request).await;
             }
+            if number == dies_at && does_it_first {
+                hand_on(upstream, &request).await;
+            }
+            Answer::HangUp
         })
         .await
     }
@@ -119,6 +128,14 @@ impl Wire {
     pub(crate) fn aws(&self) -> Aws {
         aws(self.address)
     }
+}
+
+async fn hand_on(upstream: SocketAddr, request: &Request) -> Answer {
+    let mut stream = TcpStream::connect(upstream).await.unwrap();
+    stream.write_all(request.head.as_bytes()).await.unwrap();
+    stream.write_all(&request.body).await.unwrap();
+    let (head, body) = read_message(&mut stream).await.unwrap();
+    Answer::Bytes([head.into_bytes(), body].concat())
 }
 
 /// The services at this address.

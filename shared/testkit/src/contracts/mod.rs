@@ -13,6 +13,7 @@
 pub mod answers;
 pub mod budgets;
 pub mod bus;
+pub mod definitions;
 pub mod journal;
 pub mod letters;
 pub mod mailer;
@@ -156,6 +157,7 @@ mod tests {
         check(include_str!("answers.rs"));
         check(include_str!("budgets.rs"));
         check(include_str!("bus.rs"));
+        check(include_str!("definitions.rs"));
         check(include_str!("journal.rs"));
         check(include_str!("letters.rs"));
         check(include_str!("mailer.rs"));

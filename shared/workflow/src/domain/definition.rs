@@ -9,6 +9,7 @@ use super::{
     document::CriterionInput,
     email::{AttachmentSettings, ReviewSettings, VerdictSettings},
     failure::Failure,
+    input::{Invalid, Violation},
     plan::Plan,
     run::WorkflowType,
     tool::ToolFacts,
@@ -137,23 +138,24 @@ const fn one_minute() -> u32 {
 }
 
 impl Prompt {
-    fn check(&self, name: &str) -> Result<(), Failure> {
-        let wrong = |field: &str, range: &str| {
-            Err(Failure::validation(format!("definition: `prompts.{name}.{field}` is not {range}")))
+    fn violations(&self, name: &str) -> Vec<Violation> {
+        let place = |field: &str| format!("prompts.{name}.{field}");
+        let mut found = Vec::new();
+        let mut within = |field: &str, is_within: bool, range: &str| {
+            if !is_within {
+                found.push(Violation { field: place(field), problem: format!("is not {range}") });
+            }
         };
-        if self.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
-            return wrong("temperature", "from 0 to 2");
-        }
-        if !(1..=100_000).contains(&self.max_output_tokens) {
-            return wrong("max_output_tokens", "from 1 to 100,000");
-        }
-        if !(1..=600).contains(&self.timeout) {
-            return wrong("timeout", "from 1 to 600");
-        }
+        let temperature = self.temperature.is_none_or(|temperature| (0.0..=2.0).contains(&temperature));
+        within("temperature", temperature, "from 0 to 2");
+        within("max_output_tokens", (1..=100_000).contains(&self.max_output_tokens), "from 1 to 100,000");
+        within("timeout", (1..=600).contains(&self.timeout), "from 1 to 600");
         for (field, source) in [("system", &self.system), ("stable", &self.stable), ("user", &self.user)] {
-            crate::templates::variables(&format!("prompts.{name}.{field}"), source)?;
+            if let Err(failure) = crate::templates::variables(&place(field), source) {
+                found.push(Violation::at(place(field), &failure));
+            }
         }
-        Ok(())
+        found
     }
 }
 
@@ -173,14 +175,37 @@ impl Definition {
     /// Reads a definition's text.
     ///
     /// # Errors
-    /// This returns an error with line and column when the text is not valid YAML or not a definition, and one that
-    /// names the step when a pinned plan could not be carried out, or the setting when a prompt is not a template or is out
-    /// of range.
+    /// This returns an error that lists every mistake with its place: line and column where the text is not YAML, and
+    /// else the path of each field, the step of a pinned plan that could not be carried out, or the setting of a prompt
+    /// that is not a template or is out of range.
     pub fn parse(yaml: &str) -> Result<Self, Failure> {
-        let definition: Self =
-            serde_saphyr::from_str(yaml).map_err(|error| Failure::validation(format!("definition: {error}")))?;
-        definition.check()?;
-        Ok(definition)
+        let definition = Self::read(yaml).map_err(|invalid| Failure::validation(format!("definition: {invalid}")))?;
+        let violations = definition.violations();
+        if violations.is_empty() {
+            Ok(definition)
+        } else {
+            Err(Failure::validation(format!("definition: {}", Invalid(violations))))
+        }
+    }
+
+    /// Reads a definition's text, YAML or JSON, and leaves open whether it is one that works.
+    ///
+    /// # Errors
+    /// This returns every place at which the text is not a definition.
+    pub fn read(yaml: &str) -> Result<Self, Invalid> {
+        serde_saphyr::from_str(yaml).map_err(|error| {
+            let mistakes = match serde_saphyr::from_str::<Value>(yaml) {
+                Ok(value) => mistakes(value),
+                Err(_) => Vec::new(),
+            };
+            // A text that is no YAML, or a mistake that only the text has: a key twice.
+            if mistakes.is_empty() { Invalid::one("definition", error.to_string()) } else { Invalid(mistakes) }
+        })
+    }
+
+    /// Whether both say the same, whatever their numbers.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        Self { version: 0, ..self.clone() } == Self { version: 0, ..other.clone() }
     }
 
     /// Whether an assistant's plan, or the pinned one, may use a tool.
@@ -191,24 +216,155 @@ impl Definition {
         }
     }
 
-    fn check(&self) -> Result<(), Failure> {
-        let placed = |failure: Failure| {
-            let place = failure.step.as_ref().map_or(String::new(), |step| format!(" step `{step}`:"));
-            Failure { message: format!("definition: plan:{place} {}", failure.message), ..failure }
-        };
-        if let Some(unknown) = self.tools.iter().flatten().find(|name| ToolFacts::of(name).is_none()) {
-            return Err(Failure::validation(format!("definition: tools: there is no tool `{unknown}`")));
-        }
-        self.prompts.iter().try_for_each(|(name, prompt)| prompt.check(name))?;
-        let Some(plan) = &self.plan else { return Ok(()) };
-        plan.check().map_err(placed)?;
+    /// What is wrong with its tools, prompts and plan, as far as it can be told from the definition alone.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        let unknown = self.tools.iter().flatten().filter(|name| ToolFacts::of(name).is_none());
+        let mut found: Vec<Violation> = unknown
+            .map(|name| Violation { field: "tools".to_owned(), problem: format!("there is no tool `{name}`") })
+            .collect();
+        found.extend(self.prompts.iter().flat_map(|(name, prompt)| prompt.violations(name)));
+        found.extend(self.plan.iter().filter_map(|plan| self.check_plan(plan).err()).map(plan_violation));
+        found
+    }
+
+    fn check_plan(&self, plan: &Plan) -> Result<(), Failure> {
+        plan.check()?;
         for step in &plan.steps {
             if !ToolFacts::of(&step.tool).is_some_and(|tool| self.allows(tool)) {
                 let failure = Failure::validation(format!("`{}` is not among the definition's `tools`", step.tool));
-                return Err(placed(failure.in_step(&step.id)));
+                return Err(failure.in_step(&step.id));
             }
         }
         Ok(())
+    }
+}
+
+/// What is wrong with a plan, at its step where that is known.
+pub(crate) fn plan_violation(failure: Failure) -> Violation {
+    let place = failure.step.as_ref().map_or("plan".to_owned(), |step| format!("plan.{step}"));
+    Violation { field: place, problem: failure.message }
+}
+
+// Whoever has made more mistakes mends some first.
+const MOST_MISTAKES: usize = 20;
+const LONGEST_MESSAGE: usize = 500;
+
+/// Every mistake of a value that should be a definition: each is taken out, so that the next one shows.
+fn mistakes(mut value: Value) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut taken_out = TakenOut::default();
+    while found.len() < MOST_MISTAKES {
+        let error = match serde_path_to_error::deserialize::<_, Definition>(&value) {
+            Ok(_) => break,
+            Err(error) => error,
+        };
+        let mut path = places(error.path());
+        // A definition is its operator's own text, so its mistakes may be quoted.
+        let message: String = error.inner().to_string().chars().take(LONGEST_MESSAGE).collect();
+        // What lacks a field is named as a whole; it may lack one because a mistake was taken out of it.
+        let lacks = message.starts_with("missing field");
+        if !(lacks && taken_out.has_lost(&path)) {
+            found.push(Violation { field: taken_out.shown(&path), problem: message });
+        }
+        loop {
+            if path.is_empty() {
+                return found;
+            }
+            if taken_out.take(&mut value, &path) {
+                break;
+            }
+            // The path ends in what is not there: an unknown variant, say.
+            path.pop();
+        }
+    }
+    found
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Item(usize),
+    Field(String),
+}
+
+fn places(path: &serde_path_to_error::Path) -> Vec<Place> {
+    path.iter()
+        .map_while(|segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => Some(Place::Item(*index)),
+            serde_path_to_error::Segment::Map { key } => Some(Place::Field(key.clone())),
+            serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => None,
+        })
+        .collect()
+}
+
+/// What was taken out of a value so far, by where it stood at first.
+#[derive(Default)]
+struct TakenOut(Vec<Vec<Place>>);
+
+impl TakenOut {
+    /// Takes out what stands at a place, if something does.
+    fn take(&mut self, value: &mut Value, path: &[Place]) -> bool {
+        let original = self.original(path);
+        let Some((last, parents)) = path.split_last() else { return false };
+        let parent = parents.iter().try_fold(value, |value, place| match place {
+            Place::Item(index) => value.get_mut(*index),
+            Place::Field(name) => value.get_mut(name.as_str()),
+        });
+        let gone = match (parent, last) {
+            (Some(Value::Array(items)), Place::Item(index)) if *index < items.len() => Some(items.remove(*index)),
+            (Some(Value::Object(fields)), Place::Field(name)) => fields.remove(name),
+            _ => None,
+        };
+        if gone.is_some() {
+            self.0.push(original);
+        }
+        gone.is_some()
+    }
+
+    /// Whether something was taken out from inside this place.
+    fn has_lost(&self, path: &[Place]) -> bool {
+        let original = self.original(path);
+        self.0.iter().any(|gone| gone.len() == original.len() + 1 && gone.starts_with(&original))
+    }
+
+    /// Where a place stood before anything was taken out: items that were taken out before it count.
+    fn original(&self, path: &[Place]) -> Vec<Place> {
+        let mut original = Vec::new();
+        for place in path {
+            let place = match place {
+                Place::Field(name) => Place::Field(name.clone()),
+                Place::Item(index) => {
+                    let mut gone: Vec<usize> = self
+                        .0
+                        .iter()
+                        .filter(|gone| gone.len() == original.len() + 1 && gone.starts_with(&original))
+                        .filter_map(|gone| match gone.last() {
+                            Some(Place::Item(index)) => Some(*index),
+                            _ => None,
+                        })
+                        .collect();
+                    gone.sort_unstable();
+                    Place::Item(gone.into_iter().fold(*index, |index, gone| index + usize::from(gone <= index)))
+                }
+            };
+            original.push(place);
+        }
+        original
+    }
+
+    fn shown(&self, path: &[Place]) -> String {
+        let mut shown = String::new();
+        for place in self.original(path) {
+            match place {
+                Place::Item(index) => shown.push_str(&format!("[{index}]")),
+                Place::Field(name) => {
+                    if !shown.is_empty() {
+                        shown.push('.');
+                    }
+                    shown.extend(name.chars().take(64));
+                }
+            }
+        }
+        if shown.is_empty() { "definition".to_owned() } else { shown }
     }
 }
 
@@ -224,17 +380,77 @@ mod tests {
     fn a_pinned_plan_is_checked_when_the_definition_is_read() {
         assert_eq!(
             problem("plan: {steps: [{id: a, tool: wait, depends_on: [b]}, {id: b, tool: wait, depends_on: [a]}]}"),
-            "definition: plan: these steps wait for each other: `a` → `b` → `a`"
+            "definition: `plan`: these steps wait for each other: `a` → `b` → `a`"
         );
-        assert!(problem("plan: {steps: [{id: a, tool: fly}]}").contains("plan: step `a`: there is no tool `fly`"));
+        assert!(problem("plan: {steps: [{id: a, tool: fly}]}").contains("`plan.a`: there is no tool `fly`"));
         assert!(problem("plan: {steps: [{id: a, tool: wait, argument: {}}]}").contains("argument"));
     }
 
     #[test]
     fn a_pinned_plan_uses_only_tools_that_the_definition_lists() {
         let mail = "plan: {steps: [{id: a, tool: send_email}]}";
-        assert!(problem(&format!("tools: [wait]\n{mail}")).contains("step `a`: `send_email` is not among"));
+        assert!(problem(&format!("tools: [wait]\n{mail}")).contains("`plan.a`: `send_email` is not among"));
         assert!(problem("tools: [wait, fly]").contains("there is no tool `fly`"));
         Definition::parse(&format!("workflow: task_automation\nversion: 1\n{mail}")).unwrap();
+    }
+
+    fn mistakes_of(yaml: &str) -> Vec<(String, String)> {
+        let Invalid(found) = Definition::read(yaml).unwrap_err();
+        found.into_iter().map(|violation| (violation.field, violation.problem)).collect()
+    }
+
+    #[test]
+    fn every_mistake_is_listed_with_its_place() {
+        let found = mistakes_of(
+            "workflow: email_processing
+version: 1
+answer_window: soon
+tempalte: {}
+templates:
+  good: { subject: a, text: b }
+  half: { subject: a }
+golden_cases:
+  - { name: fine, data: {}, expect: {} }
+  - { name: [1], data: {}, expect: {} }
+  - { name: fine, data: {}, expect: [] }
+  - { name: fine, data: {} }
+",
+        );
+        let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+        let mut sorted = fields.clone();
+        sorted.sort_unstable();
+        assert_eq!(
+            sorted,
+            [
+                "answer_window",
+                "golden_cases[1].name",
+                "golden_cases[2].expect",
+                "golden_cases[3]",
+                "tempalte",
+                "templates.half",
+            ],
+            "{found:?}"
+        );
+        let of = |field: &str| &found.iter().find(|(found, _)| found == field).unwrap().1;
+        assert_eq!(of("templates.half"), "missing field `text`");
+        assert_eq!(of("golden_cases[3]"), "missing field `expect`");
+    }
+
+    #[test]
+    fn what_is_no_yaml_or_has_a_key_twice_is_named_with_its_line() {
+        for text in ["workflow: [", "workflow: email_processing\nversion: 1\nversion: 2\n", "{", "a: b: c"] {
+            let found = mistakes_of(text);
+            assert_eq!((found.len(), found[0].0.as_str()), (1, "definition"), "{text:?}");
+            assert!(found[0].1.contains("line"), "{text:?}: {}", found[0].1);
+        }
+        for text in ["", "[]", "just a text", "null"] {
+            assert_eq!(mistakes_of(text).len(), 1, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hundred_mistakes_are_listed_in_part() {
+        let fields: String = (0..100).map(|number| format!("unknown_{number}: 1\n")).collect();
+        assert_eq!(mistakes_of(&format!("workflow: email_processing\nversion: 1\n{fields}")).len(), MOST_MISTAKES);
     }
 }

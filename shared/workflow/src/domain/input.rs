@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use garde::Validate;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// One thing wrong with an input, with the place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The field, as a path: `data.review_criteria[2].weight`.
     pub field: String,

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod run;
 pub mod task;
 pub mod tool;
+pub mod version;
 
 pub use failure::{Failure, Kind};
 pub use run::{Run, RunId, Status, WorkflowType};

@@ -20,6 +20,7 @@
 
 mod context;
 mod control;
+mod definitions;
 mod log;
 mod retry;
 mod stop;
@@ -28,7 +29,8 @@ mod worker;
 
 pub use context::{Branches, Context, Deadline, EffectKey, Semantics, Tries};
 pub use control::{Answered, Asked, Cancelling, Control, Retry, Retrying, Settling};
+pub use definitions::{Definitions, POINTER_LIFETIME};
 pub use retry::backoff;
 pub use stop::{Stop, Stops};
 pub use wait::{Callback, Decision, LONGEST_WAIT, Reply};
-pub use worker::{Begun, Definitions, Outcome, Worker, WorkerPorts, Workflow};
+pub use worker::{Begun, Outcome, Worker, WorkerPorts, Workflow};

@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::{
     context::{Attempt, Context, Deadline},
+    definitions::Definitions,
     retry::backoff,
     stop::Stop,
 };
@@ -17,7 +18,6 @@ use crate::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
         configuration::Configuration,
-        definition::Definition,
         input::Input,
         run::{Entry, History, Lease, Origin, StepKind, StepRecord, StepState, Usage},
     },
@@ -32,39 +32,6 @@ pub trait Workflow: Send + Sync {
 
     /// Works on one run to its end.
     async fn execute(&self, run: &mut Context) -> Result<Value, Stop>;
-}
-
-/// The definition versions that this process knows.
-#[derive(Clone, Default)]
-pub struct Definitions {
-    versions: HashMap<(WorkflowType, u32), Arc<Definition>>,
-    current: HashMap<WorkflowType, u32>,
-}
-
-impl Definitions {
-    /// Of these, the highest version of each workflow is current.
-    pub fn new(definitions: impl IntoIterator<Item = Definition>) -> Self {
-        let mut all = Self::default();
-        for definition in definitions {
-            let current = all.current.entry(definition.workflow).or_default();
-            *current = definition.version.max(*current);
-            all.versions.insert((definition.workflow, definition.version), Arc::new(definition));
-        }
-        all
-    }
-
-    fn current_version(&self, workflow: WorkflowType) -> Result<u32, Failure> {
-        self.current
-            .get(&workflow)
-            .copied()
-            .ok_or_else(|| Failure::new(Kind::Unknown, format!("there is no definition of `{workflow}`")))
-    }
-
-    fn version(&self, workflow: WorkflowType, version: u32) -> Result<Arc<Definition>, Failure> {
-        self.versions.get(&(workflow, version)).cloned().ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("there is no version {version} of the definition of `{workflow}`"))
-        })
-    }
 }
 
 /// What a worker needs from outside.
@@ -177,12 +144,13 @@ impl Worker {
         self.lease
     }
 
-    /// The version of a workflow's definition that a run begun now is pinned to.
+    /// What definition a run begun now is pinned to, as a text that changes whenever that does.
     ///
     /// # Errors
-    /// This returns an error when this process knows no definition of the workflow.
-    pub fn current_version(&self, workflow: WorkflowType) -> Result<u32, Failure> {
-        self.definitions.current_version(workflow)
+    /// This returns an error when this process knows no definition of the workflow, or cannot look up which is
+    /// current.
+    pub async fn current_version(&self, workflow: WorkflowType) -> Result<String, Failure> {
+        self.definitions.mark(workflow).await
     }
 
     /// Creates a run that waits in its queue, unless it exists.
@@ -215,7 +183,8 @@ impl Worker {
     }
 
     /// Creates a run, unless it exists, and works on it. A new run costs one write before its first step and
-    /// no read: its journal is known to be empty.
+    /// no read of its own: its journal is known to be empty, and which version is current is looked up for all runs
+    /// together.
     ///
     /// # Errors
     /// This returns an error when the journal cannot be read or written; the run then goes on later.
@@ -287,7 +256,7 @@ impl Worker {
             id,
             workflow: input.workflow(),
             data_id: input.data_id().to_owned(),
-            definition_version: self.definitions.current_version(input.workflow())?,
+            definition_version: self.definitions.version_for(input.workflow(), id).await?,
             status: if lease.is_some() { Status::Running } else { Status::Queued },
             origin,
             lineage: None,
@@ -354,15 +323,13 @@ impl Worker {
 
     /// Lets the workflow run until it ends or stops, and everything it recorded be durable.
     async fn round(&self, run: &Run, history: History, deadline: Deadline) -> (Result<Value, Stop>, Round) {
-        let (Some(workflow), Ok(definition)) =
-            (self.workflows.get(&run.workflow), self.definitions.version(run.workflow, run.definition_version))
-        else {
-            // While a deployment goes through, another function may know it: that is worth a retry.
-            let failure = Failure::new(
-                Kind::Unknown,
-                format!("version {} of `{}` is not part of this deployment", run.definition_version, run.workflow),
-            );
+        let Some(workflow) = self.workflows.get(&run.workflow) else {
+            let failure = Failure::new(Kind::Unknown, format!("`{}` is not worked on here", run.workflow));
             return (Err(failure.into()), Round::default());
+        };
+        let definition = match self.definitions.version(run.workflow, run.definition_version).await {
+            Ok(definition) => definition,
+            Err(failure) => return (Err(failure.into()), Round::default()),
         };
         let attempt = Attempt::new(
             run.clone(),
@@ -547,6 +514,7 @@ impl Worker {
         }
         apply(&mut run, closing, now);
         tracing::info!(run.status = %run.status, run.failed_attempts = run.failed_attempts, "the attempt is over");
+        self.definitions.ended(&run).await;
         let run = Box::new(run);
         Ok(if run.status.is_final() { Outcome::Ended { run, just_now: true } } else { Outcome::Resting(run) })
     }
