@@ -8,7 +8,7 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench bench-documents fuzz watch token deploy clean tools nextest fuzzer
+.PHONY: help demo dev test check bench bench-documents eval fuzz watch token definitions deploy clean tools nextest fuzzer
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ bench-documents: ## memory and time that reading documents takes, the largest on
 	cargo run --package ihelper-adapters --no-default-features --features extract --bin measure-documents \
 		--profile bench-run --locked
 
+# Keys and AWS credentials come from the environment, under the names that the configuration says.
+EVAL ?=
+eval: ## play the golden cases on every node of the configuration: EVAL="--config my.yaml --node near --repeat 5"
+	cargo build --workspace --all-targets $(QUICK)
+	@"$${CARGO_TARGET_DIR:-target}/quick/ihelper-eval" $(EVAL)
+
 # What it finds lies in tests/fuzz/artifacts; `cargo fuzz run` with that file as its argument plays it again. No sanitizer:
 # that would take another toolchain, and there is no unsafe code here for one to watch.
 FUZZ_TARGETS := mail documents definitions inputs events
@@ -68,6 +74,14 @@ token: ## print a token for the local API: make token USER=alice GROUPS=operator
 	@$(STACK) token \
 	  --user '$(if $(filter command line,$(origin USER)),$(USER),alice)' \
 	  --groups '$(if $(filter command line,$(origin GROUPS)),$(GROUPS),operators)'
+
+# Elsewhere than to `make dev`: make definitions API_URL=https://… TOKEN=…, with an operator's token.
+REASON ?= pushed from the repository
+definitions: export IHELPER_API_URL := $(API_URL)
+definitions: export IHELPER_TOKEN := $(TOKEN)
+definitions: export IHELPER_REASON := $(REASON)
+definitions: ## make infra/definitions the current ones of a running bundle, saying what changed: REASON=... CANARY=10
+	@$(PYTHON) infra/local/definitions.py --reason "$$IHELPER_REASON" $(if $(CANARY),--canary $(CANARY))
 
 # Zig links for the processor and the C library of Lambda, whatever those of this machine are; sam finds cargo-lambda,
 # and that finds Zig, on the path.

@@ -29,7 +29,10 @@ struct Outputs {
 }
 
 /// Names the file with the outputs of the stack around these tests.
-const OUTPUTS: &str = "IHELPER_OUTPUTS";
+pub(crate) const OUTPUTS: &str = "IHELPER_OUTPUTS";
+
+/// The same of the stack around that one.
+const OTHER_OUTPUTS: &str = "IHELPER_OTHER_OUTPUTS";
 
 /// The bundle, and clients to talk to it.
 pub(crate) struct Bundle {
@@ -46,6 +49,7 @@ pub(crate) struct Bundle {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
+    pub(crate) etag: Option<String>,
     pub(crate) content_type: String,
     pub(crate) body: Value,
 }
@@ -63,7 +67,7 @@ impl Bundle {
 
     /// The other bundle that is up around these tests, with an AWS of its own.
     pub(crate) fn connect_to_other() -> Self {
-        Self::connect_to("IHELPER_OTHER_OUTPUTS")
+        Self::connect_to(OTHER_OUTPUTS)
     }
 
     fn connect_to(variable: &str) -> Self {
@@ -97,6 +101,11 @@ impl Bundle {
         };
         let endpoint = self.config.endpoint_url().map(str::to_owned);
         Aws::new(&self.outputs.region, credentials, endpoint, Timeouts::default())
+    }
+
+    /// The file with the outputs of the other bundle's stack, for programs that talk to it.
+    pub(crate) fn other_outputs() -> String {
+        std::env::var(OTHER_OUTPUTS).unwrap()
     }
 
     /// The address that the bundle writes from.
@@ -144,6 +153,12 @@ impl Bundle {
     /// Calls the API as someone.
     pub(crate) async fn post_as(&self, token: &str, path: &str, body: &Value) -> Answer {
         self.send(self.http.post(self.url(path)).bearer_auth(token).json(body)).await
+    }
+
+    /// Changes something that was made from what this `ETag` marks.
+    pub(crate) async fn change(&self, method: &str, path: &str, if_match: &str, kind: &str, body: String) -> Answer {
+        let request = self.http.request(method.parse().unwrap(), self.url(path)).bearer_auth(&self.token);
+        self.send(request.header("if-match", if_match).header("content-type", kind).body(body)).await
     }
 
     /// Calls the API as nobody in particular, as who follows a link does.
@@ -196,9 +211,10 @@ impl Bundle {
         let response = request.send().await.unwrap();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (status, location, content_type) = (response.status().as_u16(), header("location"), header("content-type"));
+        let etag = header("etag");
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, location, content_type: content_type.unwrap_or_default(), body }
+        Answer { status, location, etag, content_type: content_type.unwrap_or_default(), body }
     }
 
     fn url(&self, path: &str) -> String {

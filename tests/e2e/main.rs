@@ -10,3 +10,4 @@ mod logs;
 mod loops;
 mod queues;
 mod triggers;
+mod versions;
