@@ -8,7 +8,7 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench bench-documents eval fuzz watch token definitions deploy clean tools nextest fuzzer
+.PHONY: help demo dev test check bench bench-documents eval contract load fuzz watch token definitions deploy clean tools nextest fuzzer
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ test: nextest ## units, contracts, integration, and end to end on the local AWS
 	$(STACK) run --all-targets --parameter SenderAddress=assistant@other.example -- \
 	  $(STACK) run --all-targets --parameter LeaseSeconds=5 -- $(NEXTEST) --run-ignored all \
 	  -E 'package(ihelper-e2e) or (package(ihelper-adapters) and test(local::))'
+	@$(MAKE) --no-print-directory contract SECONDS=25 SEED=1
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 
 check: ## formatting, lints, documentation, licences, advisories, templates
@@ -51,6 +52,14 @@ EVAL ?=
 eval: ## play the golden cases on every node of the configuration: EVAL="--config my.yaml --node near --repeat 5"
 	cargo build --workspace --all-targets $(QUICK)
 	@"$${CARGO_TARGET_DIR:-target}/quick/ihelper-eval" $(EVAL)
+
+contract: ## every route, in every way that its contract allows and forbids, as nobody, a user and an operator: SECONDS for each
+	$(STACK) run --all-targets -- $(PYTHON) infra/local/contract.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+CALLS ?= 20000
+load: nextest ## CALLS calls over 64 connections, a tenth of them hostile: no fault, no leak, no growth; prints its figures
+	$(STACK) run --all-targets -- env IHELPER_LOAD=$(CALLS) $(NEXTEST) --no-capture \
+	  -E 'package(ihelper-e2e) and test(load::)'
 
 # What it finds lies in tests/fuzz/artifacts; `cargo fuzz run` with that file as its argument plays it again. No sanitizer:
 # that would take another toolchain, and there is no unsafe code here for one to watch.

@@ -73,7 +73,8 @@ def complete_api(api, body, parameters, physical_ids):
                 integrations[function] = gateway.create_integration(
                     ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function,
                     PayloadFormatVersion=integration["payloadFormatVersion"])["IntegrationId"]
-            key = f"{method.upper()} {path}"
+            # What no other route takes has no method.
+            key = path if path == "$default" else f"{method.upper()} {path}"
             if key in routes:
                 continue
             guards = [name for requirement in operation.get("security", []) for name in requirement if name in authorizers]

@@ -230,7 +230,7 @@ def start(folder, outputs_path, options, tied=True):
     """
     begun = time.monotonic()
     # What only tests start is for tests.
-    install_tools(["sam", "ministack", *(["mcp", "llama"] if options.all_targets else [])])
+    install_tools(["sam", "ministack", *(["mcp", "llama", "contract"] if options.all_targets else [])])
     build_functions(options.all_targets)
     process, endpoint = start_local_aws(folder, options.port, tied)
     outputs = deploy(folder, endpoint, dict(item.split("=", 1) for item in options.parameter))

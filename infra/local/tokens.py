@@ -2,7 +2,7 @@
 
 It runs in ministack's environment, which has `cryptography`.
 
-    tokens.py key <folder>                                    make key.pem and jwks.json, unless they exist
+    tokens.py key <folder> [<id>]                             make key.pem and jwks.json, unless they exist
     tokens.py sign <folder> <issuer> <audience> <user> <group>…   print a token
 """
 
@@ -20,7 +20,7 @@ KEY_ID = "local"
 LIFETIME_SECONDS = 3600
 
 
-def make_key(folder):
+def make_key(folder, key_id=KEY_ID):
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "jwks.json").exists():
         return
@@ -34,7 +34,7 @@ def make_key(folder):
     staged.write_bytes(pem)
     staged.chmod(0o600)
     staged.rename(folder / "key.pem")
-    jwk = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID,
+    jwk = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": key_id,
            "n": _base64(public.n.to_bytes(256, "big")), "e": _base64(public.e.to_bytes(3, "big"))}
     staged.write_text(json.dumps({"keys": [jwk]}))
     staged.rename(folder / "jwks.json")
@@ -43,7 +43,8 @@ def make_key(folder):
 def sign(folder, issuer, audience, user, groups):
     key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
     now = int(time.time())
-    header = {"alg": "RS256", "typ": "JWT", "kid": KEY_ID}
+    key_id = json.loads((folder / "jwks.json").read_text())["keys"][0]["kid"]
+    header = {"alg": "RS256", "typ": "JWT", "kid": key_id}
     claims = {"iss": issuer, "aud": audience, "sub": user, "groups": groups, "cognito:groups": groups,
               "iat": now, "exp": now + LIFETIME_SECONDS}
     signed = ".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
@@ -57,7 +58,7 @@ def _base64(data):
 if __name__ == "__main__":
     command, folder, *rest = sys.argv[1:]
     if command == "key":
-        make_key(Path(folder))
+        make_key(Path(folder), *rest)
     else:
         issuer, audience, user, *groups = rest
         print(sign(Path(folder), issuer, audience, user, groups))

@@ -20,16 +20,18 @@ SAM = TOOLS / "sam"
 MINISTACK = TOOLS / "ministack"
 MCP = TOOLS / "mcp"
 LLAMA = TOOLS / "llama"
+CONTRACT = TOOLS / "contract"
 CHECKOV = TOOLS / "checkov"
 
-# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is in `mcp` and
-# `llama`, and only `make check` what is in `checkov`.
+# ministack pins botocore, and so does sam: one environment cannot hold both. Only tests start what is in `mcp`, `llama`
+# and `contract`, and only `make check` what is in `checkov`.
 LOCKS = {
     SAM: ROOT / "infra/local/requirements-sam.txt",
     MINISTACK: ROOT / "infra/local/requirements-ministack.txt",
     MCP: ROOT / "infra/local/requirements-mcp.txt",
     LLAMA: ROOT / "infra/local/requirements-llama.txt",
     CHECKOV: ROOT / "infra/local/requirements-checkov.txt",
+    CONTRACT: ROOT / "infra/local/requirements-contract.txt",
 }
 
 NAMES = [environment.name for environment in LOCKS]

@@ -20,6 +20,9 @@ struct Outputs {
     api_url: String,
     endpoint: String,
     region: String,
+    issuer: String,
+    audience: String,
+    functions: BTreeMap<String, String>,
     queue_urls: BTreeMap<String, String>,
     dead_letter_urls: BTreeMap<String, String>,
     bus: String,
@@ -207,6 +210,46 @@ impl Bundle {
         self.send(request.body(body.to_owned())).await
     }
 
+    /// A request that is not sent yet.
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method.parse().unwrap(), self.url(path))
+    }
+
+    /// Invokes a function with an event, past everything that stands before it.
+    pub(crate) async fn invoke(&self, function: &str, event: &Value) -> Value {
+        let name = &self.outputs.functions[function];
+        let url = format!("{}/2015-03-31/functions/{name}/invocations", self.outputs.endpoint);
+        let response = self.http.post(url).json(event).send().await.unwrap();
+        serde_json::from_str(&response.text().await.unwrap()).unwrap()
+    }
+
+    /// Another key than the issuer's, under this id: its public half, and what signs a token with it.
+    pub(crate) fn other_key(&self, id: &str) -> (Value, impl Fn(&str, &str) -> String + use<>) {
+        let folder = std::env::temp_dir().join(unique("key"));
+        let script = format!("{}/../../infra/local/tokens.py", env!("CARGO_MANIFEST_DIR"));
+        let python = format!("{}/../../.local/tools/ministack/bin/python", env!("CARGO_MANIFEST_DIR"));
+        let run = move |arguments: &[&str]| {
+            let made = Command::new(&python).arg(&script).args(arguments).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+            String::from_utf8(made.stdout).unwrap().trim().to_owned()
+        };
+        run(&["key", folder.to_str().unwrap(), id]);
+        let published: Value = serde_json::from_slice(&std::fs::read(folder.join("jwks.json")).unwrap()).unwrap();
+        let (issuer, audience) = (self.outputs.issuer.clone(), self.outputs.audience.clone());
+        let sign =
+            move |user: &str, group: &str| run(&["sign", folder.to_str().unwrap(), &issuer, &audience, user, group]);
+        (published["keys"][0].clone(), sign)
+    }
+
+    /// Publishes a key beside those that the issuer has.
+    pub(crate) async fn publish_key(&self, key: Value) {
+        let place = format!("{}/.well-known/jwks.json", self.outputs.issuer);
+        let text = self.http.get(&place).send().await.unwrap().text().await.unwrap();
+        let mut keys: Value = serde_json::from_str(&text).unwrap();
+        keys["keys"].as_array_mut().unwrap().push(key);
+        assert!(self.http.put(&place).body(keys.to_string()).send().await.unwrap().status().is_success());
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -339,19 +382,31 @@ impl Bundle {
 
     /// Kills the processes of a function, as the machine under it might. Gives how many there were.
     pub(crate) fn kill(&self, function: &str) -> usize {
+        let kill = |process: &u32| Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success();
+        self.processes(function).iter().filter(|process| kill(process)).count()
+    }
+
+    /// What each process of a function has in memory, in bytes.
+    pub(crate) fn memory(&self, function: &str) -> BTreeMap<u32, u64> {
+        let resident = |process: &u32| {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+            Some((*process, kilobytes * 1024))
+        };
+        self.processes(function).iter().filter_map(resident).collect()
+    }
+
+    fn processes(&self, function: &str) -> Vec<u32> {
         let name = format!("-{function}");
-        let mut killed = 0;
-        for process in descendants(self.outputs.process) {
+        let is_function = |process: &u32| {
             let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-            let is_function = environment
+            environment
                 .split(|byte| *byte == 0)
                 .filter_map(|variable| std::str::from_utf8(variable).ok())
-                .any(|variable| variable.starts_with("AWS_LAMBDA_FUNCTION_NAME=") && variable.ends_with(&name));
-            if is_function && Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success() {
-                killed += 1;
-            }
-        }
-        killed
+                .any(|variable| variable.starts_with("AWS_LAMBDA_FUNCTION_NAME=") && variable.ends_with(&name))
+        };
+        descendants(self.outputs.process).into_iter().filter(is_function).collect()
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod bundle;
 mod control;
+mod doors;
 mod faults;
+mod load;
 mod logs;
 mod loops;
 mod queues;

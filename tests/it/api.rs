@@ -1,6 +1,7 @@
 //! The HTTP API on ports in memory.
 
 mod callbacks;
+mod contract;
 mod control;
 mod definitions;
 mod letters;
@@ -17,11 +18,14 @@ use std::{
 use api_process::{Api, MAX_BODY_BYTES, router};
 use async_trait::async_trait;
 use axum::body::Body;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use ihelper_adapters::cedar::CedarPermissions;
 use ihelper_runtime::settings::AuthMode;
-use ihelper_testkit::{WorkflowTester, memory::VirtualClock};
+use ihelper_testkit::{
+    WorkflowTester,
+    memory::{MemoryIssuer, VirtualClock},
+};
 use ihelper_workflow::{
     domain::{Failure, Kind, Run, RunId, WorkflowType, definition::Definition},
     embedded,
@@ -38,6 +42,8 @@ use lambda_http::{
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+
+use crate::doors;
 
 pub(crate) struct Served {
     pub(crate) status: StatusCode,
@@ -92,18 +98,26 @@ impl Front {
             clock: Arc::new(tester.clock.clone()),
             entropy: Arc::new(tester.entropy.clone()),
             auth_mode: AuthMode::Authorizer,
+            origins: Vec::new(),
+            tokens: doors::tokens(&MemoryIssuer::new(), &tester.clock),
+            permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            limit: None,
         };
         change(&mut api);
         Self { tester, router: router(Arc::new(api)) }
     }
 
+    /// The answer, which is one that the contract tells.
     pub(crate) async fn send(&self, request: Request<Body>) -> Served {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Served { status: parts.status, headers: parts.headers, body, text }
+        let served = Served { status: parts.status, headers: parts.headers, body, text };
+        contract::check(&method, &path, &served);
+        served
     }
 
     pub(crate) async fn post(&self, body: &Value) -> Served {
@@ -174,10 +188,14 @@ pub(crate) fn process_in(user: &str, groups: &str, body: impl Into<Body>) -> Req
     with_token(request.body(body.into()).unwrap(), user, groups)
 }
 
-pub(crate) fn with_token(mut request: Request<Body>, user: &str, groups: &str) -> Request<Body> {
+pub(crate) fn with_token(request: Request<Body>, user: &str, groups: &str) -> Request<Body> {
     let groups: Vec<&str> = groups.split(',').filter(|group| !group.is_empty()).collect();
-    let claims = URL_SAFE_NO_PAD.encode(json!({"sub": user, "cognito:groups": groups}).to_string());
-    request.headers_mut().insert("authorization", format!("Bearer e30.{claims}.c2ln").parse().unwrap());
+    let token = MemoryIssuer::token(user, &groups);
+    with_claims(with_header(request, "authorization", &format!("Bearer {token}")), user)
+}
+
+/// The request as the authorizer passes it on, whatever stands in it.
+pub(crate) fn with_claims(request: Request<Body>, user: &str) -> Request<Body> {
     let mut jwt = ApiGatewayRequestAuthorizerJwtDescription::default();
     jwt.claims = [("sub".to_owned(), user.to_owned())].into_iter().collect();
     let mut authorizer = ApiGatewayRequestAuthorizer::default();
@@ -221,6 +239,7 @@ async fn a_caller_who_prefers_that_gets_the_runs_address_and_the_consumer_does_t
     request.headers_mut().insert("prefer", "respond-async".parse().unwrap());
     let served = front.send(request).await;
     assert_eq!(served.status, StatusCode::ACCEPTED);
+    assert_eq!(served.header("preference-applied"), "respond-async");
     let location = served.headers["location"].to_str().unwrap();
     assert_eq!(location, format!("/workflow/runs/{}", served.body["run_id"].as_str().unwrap()));
     assert_eq!(front.get("alice", "", location).await.body["status"], "queued");
@@ -327,7 +346,7 @@ async fn every_bad_request_is_a_problem_that_names_the_place() {
         (process("alice", "{\"type\":"), 400, "malformed", "line 1 column"),
         (process("alice", "[]"), 400, "malformed", "not a JSON object"),
         (process("alice", vec![0xff, 0xfe, b'{']), 400, "malformed", "not JSON"),
-        (process("alice", "[".repeat(100_000)), 400, "malformed", "recursion limit"),
+        (process("alice", "[".repeat(100_000)), 400, "malformed", "deeper than 64 levels"),
         (process("alice", "{}"), 422, "invalid", "`type`: is missing"),
         (process("alice", "{\"type\":\"mail\",\"data\":{}}"), 422, "invalid", "unknown workflow type `mail`"),
         (process("alice", "{\"type\":\"task_automation\"}"), 422, "invalid", "`data`: is missing"),

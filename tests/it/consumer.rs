@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage, SqsMessageAttribute};
 use ihelper_runtime::consumer::{Consumer, Visibility};
-use ihelper_testkit::WorkflowTester;
+use ihelper_testkit::{WorkflowTester, memory::MemoryIssuer};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, Status, WorkflowType,
@@ -59,6 +59,7 @@ fn bench_on(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
         worker: tester.worker_on().that_sends_letters(),
         control: tester.control(),
         queue: Arc::new(tester.queue.clone()),
+        tokens: crate::doors::tokens(&MemoryIssuer::new(), &tester.clock),
         visibility: changes.clone(),
         clock: Arc::new(tester.clock.clone()),
         concurrency: 5,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use event_handler::{Error, EventHandler, Handled};
-use ihelper_testkit::WorkflowTester;
+use ihelper_testkit::{WorkflowTester, memory::MemoryIssuer};
 use ihelper_workflow::{
     domain::{Failure, Kind, Status, WorkflowType, document::ObjectRef, input},
     embedded,
@@ -12,7 +12,7 @@ use ihelper_workflow::{
 };
 use serde_json::{Value, json};
 
-fn handler(tester: &WorkflowTester) -> EventHandler {
+pub(crate) fn handler(tester: &WorkflowTester) -> EventHandler {
     let definitions = embedded::definitions().unwrap();
     let documents = definitions.into_iter().find(|definition| definition.workflow == WorkflowType::DocumentReview);
     EventHandler {
@@ -20,6 +20,7 @@ fn handler(tester: &WorkflowTester) -> EventHandler {
         control: tester.control(),
         objects: Arc::new(tester.objects.clone()),
         answers: Arc::new(tester.answers.clone()),
+        tokens: crate::doors::tokens(&MemoryIssuer::new(), &tester.clock),
         clock: Arc::new(tester.clock.clone()),
         mail_bucket: "mail".to_owned(),
         document_bucket: "documents".to_owned(),
@@ -27,7 +28,7 @@ fn handler(tester: &WorkflowTester) -> EventHandler {
     }
 }
 
-fn event(source: &str, detail_type: &str, detail: Value) -> Value {
+pub(crate) fn event(source: &str, detail_type: &str, detail: Value) -> Value {
     json!({"version": "0", "id": "e1", "source": source, "detail-type": detail_type, "account": "1",
         "time": "2026-01-01T00:00:00Z", "region": "us-east-1", "resources": [], "detail": detail})
 }

@@ -2,9 +2,11 @@
 
 mod api;
 mod consumer;
+mod doors;
 mod engine;
 mod events;
 mod golden;
+mod guides;
 mod mail;
 mod models;
 mod sweep;

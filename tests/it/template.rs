@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use api_process::{Door, ROUTES};
 use ihelper_runtime::{extract::Limits, settings::Settings};
 use ihelper_workflow::{domain::WorkflowType, embedded};
 use serde_json::Value;
@@ -132,6 +133,8 @@ fn every_setting_that_functions_need_is_in_the_template() {
         (of_lambda.contains(&name) || globals.contains_key(name)).then(|| match name {
             "LEASE_SECONDS" => "60".to_owned(),
             "AUTH_MODE" => "authorizer".to_owned(),
+            "JWT_ISSUER" => "https://issuer.example".to_owned(),
+            "RATE_LIMIT_REQUESTS" | "RATE_LIMIT_SECONDS" => "60".to_owned(),
             "PUBLIC_URL" => text(&root, "/Parameters/PublicUrl/Default").to_owned(),
             _ => "set".to_owned(),
         })
@@ -160,6 +163,8 @@ fn routes() -> BTreeMap<(String, String), bool> {
     let events = root.pointer("/Resources/ApiProcessFunction/Properties/Events").and_then(Value::as_object).unwrap();
     events
         .values()
+        // The one without a path takes whatever else is called.
+        .filter(|event| event.pointer("/Properties/Path").is_some())
         .map(|event| {
             let is_open = event.pointer("/Properties/Auth/Authorizer").is_some_and(|authorizer| authorizer == "NONE");
             let route = (text(event, "/Properties/Method").to_owned(), text(event, "/Properties/Path").to_owned());
@@ -174,11 +179,20 @@ fn only_what_has_an_authority_of_its_own_is_open_to_everybody() {
         routes().into_iter().filter(|(_, needs_token)| !needs_token).map(|(route, _)| route).collect();
     let expected = [
         ("GET", "/health"),
+        ("GET", "/openapi.json"),
         ("GET", "/workflow/runs/{id}/callbacks/{name}"),
         ("POST", "/workflow/runs/{id}/callbacks/{name}"),
     ];
     assert_eq!(open, expected.map(|(method, path)| (method.to_owned(), path.to_owned())));
     assert_eq!(text(&template("template.yaml"), "/Resources/HttpApi/Properties/Auth/DefaultAuthorizer"), "Jwt");
+}
+
+#[test]
+fn the_api_is_told_whose_pages_may_call_it_and_by_default_nobodys_may() {
+    let root = template("template.yaml");
+    let variables = "/Resources/ApiProcessFunction/Properties/Environment/Variables";
+    assert_eq!(text(&root, &format!("{variables}/CORS_ORIGINS")), "CorsOrigins");
+    assert_eq!(text(&root, "/Parameters/CorsOrigins/Default"), "");
 }
 
 #[test]
@@ -198,15 +212,28 @@ fn the_api_is_watched_at_the_paths_of_the_template() {
 }
 
 #[test]
-fn the_api_has_the_paths_of_the_template_and_no_other() {
-    let source = include_str!("../../functions/api-process/src/lib.rs");
-    let path_of = |rest: &'static str| {
-        rest.strip_prefix('"').map_or(api_process::UPLOADS_PATH, |rest| rest.split('"').next().unwrap())
-    };
-    let served: BTreeSet<&str> = source.split(".route(").skip(1).map(path_of).collect();
-    let routes = routes();
-    let deployed: BTreeSet<&str> = routes.keys().map(|(_, path)| path.as_str()).collect();
-    assert_eq!(served, deployed);
+fn the_api_has_the_routes_of_the_template_and_no_other_and_asks_for_a_token_where_that_does() {
+    // The contract has each route that is served, and is itself served beside them.
+    let contract = api_process::contract();
+    let mut served: BTreeMap<(String, String), bool> = BTreeMap::new();
+    for (path, item) in contract["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let needs_token = operation["security"][0].get("bearer").is_some();
+            served.insert((method.to_uppercase(), path.clone()), needs_token);
+        }
+    }
+    served.insert(("GET".to_owned(), api_process::CONTRACT_PATH.to_owned()), false);
+    assert_eq!(served, routes());
+}
+
+#[test]
+fn every_route_is_something_to_the_policies_and_asks_for_a_token_where_the_authorizer_does() {
+    let known: BTreeMap<(String, String), bool> = ROUTES
+        .iter()
+        .map(|(method, path, _, door)| (((*method).to_owned(), (*path).to_owned()), *door == Door::Token))
+        .collect();
+    assert_eq!(known.len(), ROUTES.len(), "a route is there twice");
+    assert_eq!(known, routes());
 }
 
 #[test]

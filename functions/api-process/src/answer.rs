@@ -6,7 +6,10 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use ihelper_workflow::domain::{Run, RunId, Status};
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{Api, Problem, body::JSON};
 
@@ -19,13 +22,51 @@ pub(crate) fn location_of(run: RunId) -> String {
     format!("/workflow/runs/{run}")
 }
 
-/// 202: the run goes on without the caller.
-pub(crate) fn accepted(run: RunId, status: Status) -> Response {
-    accepted_with(run, json!({ "status": status, "run_id": run, "location": location_of(run) }))
+/// A run that goes on without the caller.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// Where it stands.
+    status: Status,
+    /// The run.
+    run_id: RunId,
+    /// Where it can be looked at.
+    location: String,
+    /// The run that it repeats, where it repeats one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_of: Option<RunId>,
 }
 
-/// 202 with a body of its own.
-pub(crate) fn accepted_with(run: RunId, body: Value) -> Response {
+/// What a run came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Outcome {
+    /// Always `success`: what failed is a problem.
+    #[schema(pattern = "^success$")]
+    status: &'static str,
+    /// The run.
+    run_id: RunId,
+    /// The workflow's result.
+    #[schema(value_type = Value, required = false)]
+    result: Option<Value>,
+    /// Where the result can be had instead, by a GET without a token: it is too large for the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_url: Option<String>,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_expires_at: Option<Timestamp>,
+}
+
+/// 202: the run goes on without the caller.
+pub(crate) fn accepted(run: RunId, status: Status) -> Response {
+    accepted_with(run, status, None)
+}
+
+/// 202: the run goes on without the caller, and repeats another.
+pub(crate) fn accepted_again(run: &Run, retry_of: RunId) -> Response {
+    accepted_with(run.id, run.status, Some(retry_of))
+}
+
+fn accepted_with(run: RunId, status: Status, retry_of: Option<RunId>) -> Response {
+    let body = Accepted { status, run_id: run, location: location_of(run), retry_of };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     if let Ok(value) = HeaderValue::from_str(&location_of(run)) {
         response.headers_mut().insert(header::LOCATION, value);
@@ -37,8 +78,14 @@ pub(crate) fn accepted_with(run: RunId, body: Value) -> Response {
 pub(crate) async fn outcome_of(api: &Api, caller: &str, run: Run) -> Result<Response, Problem> {
     match (run.status, run.error) {
         (Status::Succeeded, _) => {
-            let body = json!({ "status": "success", "run_id": run.id, "result": run.result });
-            fit(api, caller, run.id, body, &["result"]).await
+            let body = Outcome {
+                status: "success",
+                run_id: run.id,
+                result: run.result,
+                result_url: None,
+                result_expires_at: None,
+            };
+            fit(api, caller, run.id, json!(body), &["result"]).await
         }
         (Status::Cancelled, _) => Err(Problem::RunCancelled(run.id)),
         (Status::Failed, Some(failure)) => Err(Problem::RunFailed(run.id, failure)),

@@ -1,12 +1,14 @@
 //! Bodies of requests, read into what the handlers ask for.
 
+use std::collections::BTreeSet;
+
 use axum::{body::Bytes, extract::rejection::BytesRejection};
 use http::{HeaderMap, StatusCode, header};
 use ihelper_workflow::domain::input::{self, Violation};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::Problem;
+use crate::{Problem, json};
 
 /// A body as it came.
 pub(crate) type Body = Result<Bytes, BytesRejection>;
@@ -19,6 +21,11 @@ pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 // Whoever sends a hundred thousand strange fields learns of some.
 const MOST_VIOLATIONS: usize = 20;
+
+// Nothing takes more than a handful of parameters.
+const MOST_PARAMETERS: usize = 20;
+// A page shows some texts to edit, and each is a field.
+const MOST_FORM_FIELDS: usize = 1000;
 
 /// The bytes of a body of `limit` bytes at the most.
 pub(crate) fn bytes(body: Body, limit: usize, upload: Option<&'static str>) -> Result<Bytes, Problem> {
@@ -44,9 +51,7 @@ pub(crate) fn object(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem
     if !media_type(headers).is_some_and(|media_type| is_json(&media_type)) {
         return Err(Problem::UnsupportedMediaType(JSON));
     }
-    let value =
-        serde_json::from_slice(body).map_err(|error| Problem::Malformed(format!("the body is not JSON: {error}")))?;
-    match value {
+    match json::read(body).map_err(|problem| Problem::Malformed(format!("the body {problem}")))? {
         Value::Object(fields) => Ok(fields),
         _ => Err(Problem::Malformed("the body is not a JSON object".to_owned())),
     }
@@ -80,9 +85,30 @@ pub(crate) fn shortened(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-/// The pairs of a query or a form, decoded. This never fails: what is not UTF-8 shows as `�`.
-pub(crate) fn pairs(text: &[u8]) -> impl Iterator<Item = (String, String)> {
-    form_urlencoded::parse(text).into_owned()
+/// The parameters of a query, decoded, each at most once. What is not UTF-8 shows as `�`.
+pub(crate) fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+    let query = query.unwrap_or_default().as_bytes();
+    if query.split(|byte| *byte == b'&').count() > MOST_PARAMETERS {
+        return Err(Problem::Malformed(format!("there are more than {MOST_PARAMETERS} parameters")));
+    }
+    once_each("parameter", form_urlencoded::parse(query).into_owned().collect())
+}
+
+/// The fields of a form, decoded, each at most once.
+pub(crate) fn form(form: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+    if form.split(|byte| *byte == b'&').count() > MOST_FORM_FIELDS {
+        return Err(Problem::Malformed(format!("the form has more than {MOST_FORM_FIELDS} fields")));
+    }
+    once_each("field", form_urlencoded::parse(form).into_owned().collect())
+}
+
+/// Whoever looked at a request before us may have taken the other one of two.
+fn once_each(what: &str, pairs: Vec<(String, String)>) -> Result<Vec<(String, String)>, Problem> {
+    let mut seen = BTreeSet::new();
+    match pairs.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        Some((name, _)) => Err(Problem::Malformed(format!("{what} `{}`: is there twice", shortened(name)))),
+        None => Ok(pairs),
+    }
 }
 
 /// Whether a value nests at most so many arrays and objects in each other.
@@ -128,6 +154,22 @@ mod tests {
         let shown = problem(json!({"a": 1, "b": "a secret", "name": "x"}));
         assert!(shown.starts_with("a: is not known") && shown.contains("b: is not known"), "{shown}");
         assert!(!shown.contains("secret"));
+    }
+
+    #[test]
+    fn a_parameter_comes_once_and_with_few_others() {
+        let problem = |query: &str| match parameters(Some(query)) {
+            Err(Problem::Malformed(problem)) => problem,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(problem("type=a&limit=1&type=a"), "parameter `type`: is there twice");
+        // An escape is another way to write the same name.
+        assert_eq!(problem("type=a&%74ype=a"), "parameter `type`: is there twice");
+        assert_eq!(problem(&"&".repeat(20)), "there are more than 20 parameters");
+        let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(parameters(Some("type=a%20b&limit")), Ok(vec![named("type", "a b"), named("limit", "")]));
+        assert_eq!(parameters(None), Ok(Vec::new()));
+        assert!(form(b"by=a&by=b").is_err() && form(b"by=a&comment=a").is_ok());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use ihelper_workflow::{
     domain::{
         RunId,
@@ -21,14 +21,16 @@ use ihelper_workflow::{
     },
     engine::{Answered, Asked, Decision, Reply},
 };
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     Api, Problem,
     accept::qualities,
     answer::fit,
-    body::{self, Body, FORM, Fields, fits_depth, is_json, media_type, pairs},
+    body::{self, Body, FORM, Fields, fits_depth, is_json, media_type, parameters},
     page,
     problem::Decided,
 };
@@ -48,6 +50,22 @@ pub(crate) const EDITABLE: &str = "editable";
 const EDITED: &str = "edit.";
 
 /// Shows what is asked, until when, and what was decided, as JSON or as a page with a form.
+#[utoipa::path(
+    get,
+    path = "/workflow/runs/{id}/callbacks/{name}",
+    tag = "callbacks",
+    operation_id = "show_callback",
+    params(
+        ("id" = RunId, Path, description = "The run that asks."),
+        ("name" = String, Path, description = "The callback's name."),
+    ),
+    security(("callback_token" = [])),
+    responses((
+        status = 200,
+        description = "What is asked; a page with a form for who accepts HTML.",
+        content((Question = "application/json"), (String = "text/html")),
+    )),
+)]
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     place: Place,
@@ -55,18 +73,41 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let format = Format::preferred(&headers, Format::Json);
-    let token = token_of(query.as_deref());
-    let answer = match asked(&api, &place, token.as_deref()).await {
+    let found = async {
+        let token = token_of(query.as_deref())?;
+        asked(&api, &place, token.as_deref()).await
+    };
+    let answer = match found.await {
         Ok((run, name, asked)) => match format {
             Format::Html => page::question(&asked, is_open(&api, &asked)),
             Format::Json => question(&api, run, name, &asked).await.unwrap_or_else(|problem| problem.into_response()),
         },
         Err(problem) => format.problem(problem),
     };
-    kept_private(answer)
+    varied(answer)
 }
 
 /// Takes an answer. The first one stands; given again in the same words, it is taken again.
+#[utoipa::path(
+    post,
+    path = "/workflow/runs/{id}/callbacks/{name}",
+    tag = "callbacks",
+    operation_id = "answer_callback",
+    params(
+        ("id" = RunId, Path, description = "The run that asks."),
+        ("name" = String, Path, description = "The callback's name."),
+    ),
+    request_body(content(
+        (Given = "application/json", example = json!({ "decision": "approve", "by": "Ann" })),
+        (GivenForm = "application/x-www-form-urlencoded"),
+    )),
+    security(("callback_token" = [])),
+    responses((
+        status = 200,
+        description = "The answer is taken, now or before.",
+        content((TakenAnswer = "application/json"), (String = "text/html")),
+    )),
+)]
 pub(crate) async fn answer(
     State(api): State<Arc<Api>>,
     place: Place,
@@ -84,7 +125,10 @@ pub(crate) async fn answer(
             declared if is_json(declared) => Given::of_fields(body::object(&headers, &body)?)?,
             _ => return Err(Problem::UnsupportedMediaType("application/json or application/x-www-form-urlencoded")),
         };
-        let token = given.token.clone().or_else(|| token_of(query.as_deref()));
+        let token = match given.token.clone() {
+            Some(token) => Some(token),
+            None => token_of(query.as_deref())?,
+        };
         let reply = given.into_reply(api.clock.now())?;
         let (run, name, token) = named(&place, token.as_deref()).ok_or_else(unknown)?;
         if reply.data.is_object() {
@@ -98,11 +142,11 @@ pub(crate) async fn answer(
             Answered::Unknown => Err(unknown()),
         }
     };
-    kept_private(match (taken.await, format) {
+    varied(match (taken.await, format) {
         (Ok((_, _, reply)), Format::Html) => page::taken(&reply),
         (Ok((run, name, reply)), Format::Json) => {
             let decided = Decided::from(&*reply);
-            Json(json!({ "status": "taken", "run_id": run, "name": name, "decided": decided })).into_response()
+            Json(TakenAnswer { status: "taken", run_id: run, name, decided }).into_response()
         }
         (Err(problem), format) => format.problem(problem),
     })
@@ -157,51 +201,107 @@ fn is_open(api: &Api, asked: &Asked) -> bool {
 }
 
 async fn question(api: &Api, run: RunId, name: &str, asked: &Asked) -> Result<Response, Problem> {
-    let mut body = json!({
-        "run_id": run,
-        "name": name,
-        "asks": asked.asks,
-        "until": asked.until,
-        "open": is_open(api, asked),
-    });
-    if let Some(reply) = decided(asked) {
-        body["decided"] = json!(Decided::from(reply));
-    }
+    let body = Question {
+        run_id: run,
+        name,
+        asks: &asked.asks,
+        until: asked.until,
+        open: is_open(api, asked),
+        decided: decided(asked).map(Decided::from),
+        asks_url: None,
+        asks_expires_at: None,
+    };
     // Whoever has the token may read it, and has no name here.
-    fit(api, &format!("callback:{run}"), run, body, &["asks"]).await
+    fit(api, &format!("callback:{run}"), run, json!(body), &["asks"]).await
 }
 
-fn token_of(query: Option<&str>) -> Option<String> {
-    pairs(query.unwrap_or_default().as_bytes()).find(|(name, _)| name == "token").map(|(_, value)| value)
+fn token_of(query: Option<&str>) -> Result<Option<String>, Problem> {
+    Ok(parameters(query)?.into_iter().find(|(name, _)| name == "token").map(|(_, value)| value))
 }
 
-/// The address holds the token: it is kept out of caches, of other sites' logs and of frames.
-fn kept_private(mut answer: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 5] = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::VARY, "accept"),
-    ];
-    for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+/// One address, a page or JSON.
+fn varied(mut answer: Response) -> Response {
+    answer.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     answer
 }
 
-/// An answer as it was sent.
-#[derive(Debug, Deserialize)]
+/// What a run asks of somebody.
+#[derive(Serialize, ToSchema)]
+struct Question<'a> {
+    /// The run.
+    run_id: RunId,
+    /// The callback's name.
+    name: &'a str,
+    /// What is asked.
+    #[schema(value_type = Value, required = false)]
+    asks: &'a Value,
+    /// Until when it can be answered.
+    until: Timestamp,
+    /// Whether it can be.
+    open: bool,
+    /// The answer that was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<Decided<'a>>,
+    /// Where what is asked can be had, by a GET without a token, when it is too large for the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asks_url: Option<String>,
+    /// Until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asks_expires_at: Option<Timestamp>,
+}
+
+/// An answer that was taken.
+#[derive(Serialize, ToSchema)]
+struct TakenAnswer<'a> {
+    /// Always `taken`.
+    #[schema(pattern = "^taken$")]
+    status: &'static str,
+    /// The run.
+    run_id: RunId,
+    /// The callback's name.
+    name: &'a str,
+    /// The answer that stands.
+    decided: Decided<'a>,
+}
+
+/// An answer as it is given.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Answer)]
+#[serde(deny_unknown_fields)]
 struct Given {
+    /// The token, where it is not in the address.
     token: Option<String>,
+    /// What is decided.
     decision: GivenDecision,
+    /// What comes with it, at most 64 KiB: needed for `data`, and where the question has texts to edit, these.
+    #[schema(value_type = Value, required = false)]
     data: Option<Value>,
+    /// Who answers, in their own words: a line.
     #[serde(default)]
+    #[schema(max_length = 200)]
+    by: String,
+}
+
+/// An answer as the page's form gives it; fields `edit.<name>` hold what was edited.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AnswerForm)]
+struct GivenForm {
+    /// The token, where it is not in the address.
+    token: Option<String>,
+    /// What is decided.
+    decision: GivenDecision,
+    /// What to say about it.
+    #[serde(default)]
+    comment: String,
+    /// Who answers, in their own words.
+    #[serde(default)]
+    #[schema(max_length = 200)]
     by: String,
 }
 
 /// What somebody can decide; that nobody did is not among it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = AnswerDecision)]
 #[serde(rename_all = "snake_case")]
 enum GivenDecision {
     Approve,
@@ -216,19 +316,11 @@ impl Given {
 
     /// Reads a form: its `comment`, and what was written anew, is the data.
     fn of_form(form: &[u8]) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Form {
-            token: Option<String>,
-            decision: GivenDecision,
-            #[serde(default)]
-            comment: String,
-            #[serde(default)]
-            by: String,
-        }
-        let (edited, fields): (Vec<_>, Vec<_>) = pairs(form)
+        let (edited, fields): (Vec<_>, Vec<_>) = body::form(form)?
+            .into_iter()
             .map(|(name, value)| (name, Value::String(value)))
             .partition(|(name, _)| name.starts_with(EDITED));
-        let form: Form = body::typed(fields.into_iter().collect(), &["token", "decision", "comment", "by"])?;
+        let form: GivenForm = body::typed(fields.into_iter().collect(), &["token", "decision", "comment", "by"])?;
         let edited = edited.into_iter().filter_map(|(name, text)| Some((name.strip_prefix(EDITED)?.to_owned(), text)));
         let mut data: serde_json::Map<String, Value> = match form.decision {
             GivenDecision::Approve => edited.collect(),
@@ -243,7 +335,7 @@ impl Given {
         Ok(Self { token: form.token, decision: form.decision, data, by: form.by })
     }
 
-    fn into_reply(self, at: jiff::Timestamp) -> Result<Reply, Problem> {
+    fn into_reply(self, at: Timestamp) -> Result<Reply, Problem> {
         let mut violations = Vec::new();
         let mut wrong = |field: &str, problem: String| violations.push(Violation { field: field.to_owned(), problem });
         let by = self.by.trim();
@@ -324,7 +416,7 @@ mod tests {
     #[test]
     fn a_form_says_what_its_fields_say() {
         let given = Given::of_form(b"decision=reject&comment=+too+dear+%F0%9F%92%B8&by=Ann").unwrap();
-        let reply = given.into_reply(jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let reply = given.into_reply(Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!((reply.decision, reply.by.as_str()), (Decision::Reject, "Ann"));
         assert_eq!(reply.data, json!({"comment": "too dear 💸"}));
         assert_eq!(Given::of_form(b"decision=approve&comment=+&by=").unwrap().data, None);

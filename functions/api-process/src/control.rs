@@ -10,36 +10,61 @@ use axum::{
 use http::HeaderMap;
 use ihelper_workflow::{
     domain::{
-        Run, RunId, input,
+        Run, RunId, Status, input,
         run::{StepKind, StepRecord, StepState},
     },
     engine::{Cancelling, Retry, Retrying, Settling},
-    ports::Receipt,
+    ports::{Action, Receipt, What},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     Api, MAX_BODY_BYTES, Principal, Problem,
-    answer::{accepted_with, location_of},
+    answer::{Accepted, accepted_again},
     body::{self, Body, fits_depth},
     process::refuse_stored_objects,
 };
 
 /// `POST /workflow/runs/{id}/cancel`: stops a run. No mail is begun any more; what is under way may still end.
+#[utoipa::path(
+    post,
+    path = "/workflow/runs/{id}/cancel",
+    tag = "control",
+    operation_id = "cancel",
+    params(("id" = RunId, Path, description = "The run.")),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The run is cancelled, now or before.", body = Stopped)),
+)]
 pub(crate) async fn cancel(State(api): State<Arc<Api>>, principal: Principal, id: Id) -> Result<Response, Problem> {
-    let (run, _) = find(&api, &principal, &id).await?;
+    let (run, _) = find(&api, &principal, &id, Action::CancelRun).await?;
     match api.control.cancel(run.id, &principal.caller()).await? {
-        Cancelling::Cancelled(run) => Ok(Json(json!({ "status": run.status, "run_id": run.id })).into_response()),
+        Cancelling::Cancelled(run) => Ok(Json(Stopped { status: run.status, run_id: run.id }).into_response()),
         Cancelling::Ended(run) => Err(Problem::Ended(run.id, run.status)),
         Cancelling::Unknown => Err(Problem::no_such_run()),
     }
 }
 
-#[derive(Default, Deserialize)]
+/// A run that was stopped.
+#[derive(Serialize, ToSchema)]
+struct Stopped {
+    /// Where it stands.
+    status: Status,
+    /// The run.
+    run_id: RunId,
+}
+
+/// How to repeat a run; without anything, from where it failed.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Repeat {
+    /// The step from which on everything is done again.
     from_step: Option<String>,
+    /// Another input, as `POST /workflow/process` takes it.
+    #[schema(value_type = Option<Object>)]
     data: Option<Value>,
+    /// Whether effects that happened may happen again.
     repeat_effects: Option<bool>,
 }
 
@@ -51,6 +76,24 @@ const STEPS_NAMED: usize = 50;
 /// Everything that was done stands. With `from_step`, only what came before that step does; with `data`, the run gets
 /// another input and begins anew, or at that step. Effects that happened and would happen again must be allowed to,
 /// by `repeat_effects`. The same asked for again is the same run.
+#[utoipa::path(
+    post,
+    path = "/workflow/runs/{id}/retry",
+    tag = "control",
+    operation_id = "retry",
+    params(("id" = RunId, Path, description = "The run.")),
+    request_body(content = Option<Repeat>, examples(
+        ("from where it failed" = (value = json!({}))),
+        ("from a step, effects too" = (value = json!({ "from_step": "analyze_email", "repeat_effects": true }))),
+    )),
+    security(("bearer" = [])),
+    responses((
+        status = 202,
+        description = "Another run repeats this one.",
+        body = Accepted,
+        headers(("Location" = String, description = "Where the new run can be looked at.")),
+    )),
+)]
 pub(crate) async fn retry(
     State(api): State<Arc<Api>>,
     principal: Principal,
@@ -64,23 +107,15 @@ pub(crate) async fn retry(
     } else {
         body::typed(body::object(&headers, &body)?, &["from_step", "data", "repeat_effects"])?
     };
-    let (run, _) = find(&api, &principal, &id).await?;
+    let (run, _) = find(&api, &principal, &id, Action::RetryRun).await?;
     let input = repeat.data.map(|data| input::parse(run.workflow, data)).transpose()?;
     match &input {
-        Some(input) => refuse_stored_objects(&principal, input)?,
-        None => refuse_stored_objects_of(&principal, &run)?,
+        Some(input) => refuse_stored_objects(&api, &principal, input)?,
+        None => refuse_stored_objects_of(&api, &principal, &run)?,
     }
     let retry = Retry { from_step: repeat.from_step, input, repeat_effects: repeat.repeat_effects.unwrap_or_default() };
     match api.control.retry(run.id, &retry).await? {
-        Retrying::Begun(again) => {
-            let body = json!({
-                "status": again.status,
-                "run_id": again.id,
-                "location": location_of(again.id),
-                "retry_of": run.id,
-            });
-            Ok(accepted_with(again.id, body))
-        }
+        Retrying::Begun(again) => Ok(accepted_again(&again, run.id)),
         Retrying::NotEnded(status) => Err(Problem::NotEnded(run.id, status)),
         Retrying::NoSuchStep(names) => Err(Problem::invalid("from_step", no_such_step(&names))),
         Retrying::WouldRepeat(effects) => Err(Problem::WouldRepeat(run.id, effects)),
@@ -90,14 +125,14 @@ pub(crate) async fn retry(
 }
 
 /// Who may start a run may repeat it, if they still may.
-fn refuse_stored_objects_of(principal: &Principal, run: &Run) -> Result<(), Problem> {
-    if principal.is_operator() {
-        return Ok(());
-    }
+fn refuse_stored_objects_of(api: &Api, principal: &Principal, run: &Run) -> Result<(), Problem> {
     match input::parse(run.workflow, run.input.clone()) {
-        Ok(input) => refuse_stored_objects(principal, &input),
+        Ok(input) => refuse_stored_objects(api, principal, &input),
         // Input that other code accepted once: nobody can say what it refers to.
-        Err(_) => Err(Problem::Forbidden("only operators repeat a run whose input is no longer valid")),
+        Err(_) => {
+            let otherwise = "only operators repeat a run whose input is no longer valid";
+            principal.must(api, Action::RetryUnreadableRun, What::Run(run), otherwise)
+        }
     }
 }
 
@@ -110,18 +145,39 @@ fn no_such_step(names: &[String]) -> String {
     format!("the run has no such step; it has `{names}`{more}")
 }
 
-#[derive(Deserialize)]
+/// What came of an effect.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum WhatCameOfIt {
+    /// It counts as done.
     Happened,
+    /// It is done again.
     NotHappened,
 }
 
-#[derive(Deserialize)]
+/// What somebody says of an effect.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct Settlement {
+    /// The effect's name or position.
     step: String,
+    /// What came of it.
     outcome: WhatCameOfIt,
+    /// What it would have returned, at most 64 KiB; only for what happened.
+    #[schema(value_type = Value, required = false)]
     value: Option<Value>,
+}
+
+/// An effect about which somebody said what came of it.
+#[derive(Serialize, ToSchema)]
+struct Settled {
+    /// Always `settled`.
+    #[schema(pattern = "^settled$")]
+    status: &'static str,
+    /// The run.
+    run_id: RunId,
+    /// The effect, as it was named.
+    step: String,
 }
 
 // A value stands in the journal for what the effect would have returned.
@@ -134,6 +190,16 @@ const DEEPEST_VALUE: usize = 32;
 /// `value` is what the effect would have returned, and the run reads it as such; a value that it cannot read ends the
 /// run. The effects that can be open are those that happen at most once, which are all mail: without a `value`, one
 /// that happened gets a receipt whose `message_id` says that an operator settled it.
+#[utoipa::path(
+    post,
+    path = "/workflow/runs/{id}/settle",
+    tag = "control",
+    operation_id = "settle",
+    params(("id" = RunId, Path, description = "The run.")),
+    request_body(content = Settlement, example = json!({ "step": "send_response", "outcome": "happened" })),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The effect is settled.", body = Settled)),
+)]
 pub(crate) async fn settle(
     State(api): State<Arc<Api>>,
     principal: Principal,
@@ -141,13 +207,11 @@ pub(crate) async fn settle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if !principal.is_operator() {
-        return Err(Problem::Forbidden("only operators say what came of an effect"));
-    }
+    principal.must_somewhere(&api, Action::SettleRun, otherwise(Action::SettleRun))?;
     let body = body::bytes(body, MAX_BODY_BYTES, None)?;
     let settlement: Settlement = body::typed(body::object(&headers, &body)?, &["step", "outcome", "value"])?;
     let happened = value_of(&settlement)?;
-    let (run, steps) = find(&api, &principal, &id).await?;
+    let (run, steps) = find(&api, &principal, &id, Action::SettleRun).await?;
     let named = |step: &StepRecord| step.name == settlement.step || step.position == settlement.step;
     let open: Vec<&StepRecord> = steps
         .iter()
@@ -161,7 +225,7 @@ pub(crate) async fn settle(
     // Also where nothing is open: the engine then finishes what a former request may have begun.
     match api.control.settle(run.id, named, happened).await? {
         Settling::Settled => {
-            Ok(Json(json!({ "status": "settled", "run_id": run.id, "step": settlement.step })).into_response())
+            Ok(Json(Settled { status: "settled", run_id: run.id, step: settlement.step }).into_response())
         }
         Settling::NothingOpen => Err(Problem::NothingOpen(run.id)),
         Settling::Unknown => Err(Problem::no_such_run()),
@@ -186,11 +250,28 @@ fn value_of(settlement: &Settlement) -> Result<Option<Value>, Problem> {
 /// The id in a path, as it came: it may not even be text.
 pub(crate) type Id = Result<Path<String>, PathRejection>;
 
-/// The run of this id that the caller may see.
-pub(crate) async fn find(api: &Api, principal: &Principal, id: &Id) -> Result<(Run, Vec<StepRecord>), Problem> {
+/// The run of this id, when the caller may see it and do this to it. Who may not see it does not learn that it exists.
+pub(crate) async fn find(
+    api: &Api,
+    principal: &Principal,
+    id: &Id,
+    action: Action,
+) -> Result<(Run, Vec<StepRecord>), Problem> {
     // An id that cannot be is an id that is not.
     let id: Option<RunId> = id.as_ref().ok().and_then(|Path(id)| id.parse().ok());
     let id = id.ok_or_else(Problem::no_such_run)?;
-    let found = api.journal.find(id).await?.filter(|(run, _)| principal.may_see(run));
-    found.ok_or_else(Problem::no_such_run)
+    let found = api.journal.find(id).await?;
+    let found = found.filter(|(run, _)| principal.may(api, Action::ViewRun, What::Run(run)));
+    let (run, steps) = found.ok_or_else(Problem::no_such_run)?;
+    if action != Action::ViewRun {
+        principal.must(api, action, What::Run(&run), otherwise(action))?;
+    }
+    Ok((run, steps))
+}
+
+const fn otherwise(action: Action) -> &'static str {
+    match action {
+        Action::SettleRun => "only operators say what came of an effect",
+        _ => "the caller may see the run, but not do this to it",
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api_process::{Api, router};
+use api_process::{Api, RateLimit, router};
 use ihelper_runtime::{deployment::Deployment, extract, telemetry};
 use ihelper_workflow::domain::WorkflowType;
 
@@ -29,6 +29,10 @@ async fn serve() -> Result<(), lambda_http::Error> {
         clock: deployment.clock(),
         entropy: deployment.entropy(),
         auth_mode: deployment.settings().auth_mode,
+        origins: deployment.settings().cors_origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?,
+        tokens: deployment.tokens(),
+        permissions: deployment.permissions()?,
+        limit: deployment.settings().quota.map(|quota| RateLimit::new(deployment.request_counts(), quota)),
     };
     lambda_http::run(router(Arc::new(api))).await
 }

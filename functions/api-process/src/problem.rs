@@ -3,7 +3,8 @@
 //! What a caller sees and what the log says are two things: a 5xx body never tells more than its type.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use ihelper_runtime::tokens::{self, Refusal};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, Status,
@@ -13,8 +14,13 @@ use ihelper_workflow::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::answer::location_of;
+use crate::{
+    answer::location_of,
+    limits::{LONGEST_ADDRESS, MOST_HEADER_BYTES, MOST_HEADERS},
+};
 
 /// A problem, by its stable type.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +29,8 @@ pub enum Problem {
     Malformed(String),
     /// 401: no token was checked.
     Unauthenticated,
+    /// 401: the token is not valid.
+    TokenRefused(Refusal),
     /// 403: the caller may not do this.
     Forbidden(&'static str),
     /// 404: no such run or callback, or not the caller's.
@@ -56,12 +64,18 @@ pub enum Problem {
         /// Where a larger body can be left.
         upload: Option<&'static str>,
     },
+    /// 414: the path with its query is longer than the limit.
+    AddressTooLong,
     /// 415: the body is not declared as what the path takes, which is this.
     UnsupportedMediaType(&'static str),
     /// 422: fields are not what is accepted.
     Invalid(Vec<Violation>),
     /// 422: the idempotency key came with another request before.
     KeyReused,
+    /// 429: the caller has used up their quota; in so many seconds there is another.
+    RateLimited(u64),
+    /// 431: there are more header fields, or more of them, than the limit.
+    HeadersTooLarge,
     /// The run ended with an error.
     RunFailed(RunId, Failure),
     /// The run was cancelled.
@@ -73,11 +87,14 @@ pub enum Problem {
 }
 
 /// An answer to a callback, as who has its token sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Decided<'a> {
+    /// What was decided.
     decision: Decision,
-    #[serde(skip_serializing_if = "str::is_empty")]
+    /// Who answered, in their own words.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
     by: &'a str,
+    /// When.
     at: Timestamp,
 }
 
@@ -87,29 +104,46 @@ impl<'a> From<&'a Reply> for Decided<'a> {
     }
 }
 
-#[derive(Default, Serialize)]
-struct Body<'a> {
+/// What went wrong, as RFC 9457 says it. The `type` is stable; the texts are for people and may change.
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Body<'a> {
+    /// What kind of problem: `urn:ihelper:problem:<name>`.
     r#type: String,
+    /// The same, in words.
     title: &'a str,
+    /// The answer's status.
     status: u16,
+    /// What there is to say of this case.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// Everything that is not as it should be, with its place.
+    #[schema(value_type = Option<Vec<Violation>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a [Violation]>,
+    /// The run that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<RunId>,
+    /// Where that run stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     run_status: Option<Status>,
+    /// Where to look for the outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     location: Option<String>,
+    /// The effects that would happen again.
+    #[schema(value_type = Option<Vec<String>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<&'a [String]>,
+    /// The answer that stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     decided: Option<Decided<'a>>,
+    /// Where a larger body can be left.
     #[serde(skip_serializing_if = "Option::is_none")]
     upload: Option<&'a str>,
+    /// What kind of error the run ended with.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
+    /// The step in which it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<&'a str>,
 }
@@ -136,7 +170,9 @@ impl Problem {
     fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "The request is malformed"),
-            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid token is needed"),
+            Self::Unauthenticated | Self::TokenRefused(_) => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "A valid token is needed")
+            }
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
             Self::MethodNotAllowed => {
@@ -159,6 +195,12 @@ impl Problem {
                 "The change must say what it was made from",
             ),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::AddressTooLong => (StatusCode::URI_TOO_LONG, "address-too-long", "The address is too long"),
+            Self::HeadersTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "There are too many header fields, or too large ones",
+            ),
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of no accepted type")
             }
@@ -170,6 +212,7 @@ impl Problem {
             ),
             Self::RunFailed(_, failure) => (status_of(failure.kind), "run-failed", "The run failed"),
             Self::RunCancelled(_) => (StatusCode::CONFLICT, "run-cancelled", "The run was cancelled"),
+            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "rate-limited", "The caller has called too often"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Try again shortly"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
         }
@@ -186,6 +229,8 @@ impl Problem {
             Self::PreconditionRequired => {
                 Some("send the `ETag` of the definition that you changed as `If-Match`".to_owned())
             }
+            Self::TokenRefused(refusal) => Some(refusal.to_string()),
+            Self::RateLimited(seconds) => Some(format!("the quota is used up; there is another in {seconds} s")),
             Self::Ended(_, status) | Self::NotEnded(_, status) => Some(format!("the run is {status}")),
             Self::WouldRepeat(_, effects) => Some(format!(
                 "`{}` happened already; with `repeat_effects`: true they may happen again",
@@ -205,6 +250,10 @@ impl Problem {
             Self::UnsupportedMediaType(accepted) => Some(format!("the body must be {accepted}")),
             Self::Invalid(violations) => {
                 violations.first().map(|first| format!("`{}`: {}", first.field, first.problem))
+            }
+            Self::AddressTooLong => Some(format!("the limit is {LONGEST_ADDRESS} bytes")),
+            Self::HeadersTooLarge => {
+                Some(format!("the limit is {MOST_HEADERS} fields of {MOST_HEADER_BYTES} bytes together"))
             }
             Self::KeyReused => Some("a key stands for one request; send another request with another key".to_owned()),
             // A 5xx says no more than its type; the run itself tells those who may see it.
@@ -244,14 +293,31 @@ impl From<Failure> for Problem {
     }
 }
 
+impl From<tokens::Error> for Problem {
+    fn from(error: tokens::Error) -> Self {
+        match error {
+            tokens::Error::Refused(refusal) => {
+                tracing::info!(token.refused = %refusal, "a token was refused");
+                Self::TokenRefused(refusal)
+            }
+            // Whatever is wrong there, it is no fault of who calls.
+            tokens::Error::Unavailable(failure) => {
+                tracing::error!(error.kind = %failure.kind, error.message = failure.message, "tokens cannot be checked");
+                Self::Unavailable
+            }
+        }
+    }
+}
+
 impl From<Invalid> for Problem {
     fn from(Invalid(violations): Invalid) -> Self {
         Self::Invalid(violations)
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// What the answer says.
+    pub(crate) fn body(&self) -> Value {
         let (status, name, title) = self.parts();
         let mut body = Body {
             r#type: format!("urn:ihelper:problem:{name}"),
@@ -260,7 +326,7 @@ impl IntoResponse for Problem {
             detail: self.detail(),
             ..Body::default()
         };
-        match &self {
+        match self {
             Self::Ended(run, status) | Self::NotEnded(run, status) => {
                 body.run_id = Some(*run);
                 body.run_status = Some(*status);
@@ -284,6 +350,8 @@ impl IntoResponse for Problem {
             Self::Invalid(violations) => body.errors = Some(violations),
             Self::Malformed(_)
             | Self::Unauthenticated
+            | Self::TokenRefused(_)
+            | Self::RateLimited(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)
             | Self::MethodNotAllowed
@@ -291,24 +359,46 @@ impl IntoResponse for Problem {
             | Self::OnTrial(_)
             | Self::PreconditionFailed
             | Self::PreconditionRequired
+            | Self::AddressTooLong
+            | Self::HeadersTooLarge
             | Self::UnsupportedMediaType(_)
             | Self::KeyReused
             | Self::Unavailable
             | Self::Internal => {}
         }
-        let text = serde_json::to_string(&body).unwrap_or_default();
-        let mut response = (status, text).into_response();
-        let headers = response.headers_mut();
+        json!(body)
+    }
+
+    /// The header fields that go with it.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let status = self.status();
+        let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE || matches!(self, Self::InFlight(_)) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
-        if let Self::RunFailed(_, Failure { kind: Kind::OverBudget, retry_after_ms: Some(wait), .. }) = &self {
+        if let Self::RunFailed(_, Failure { kind: Kind::OverBudget, retry_after_ms: Some(wait), .. }) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
         }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Self::RateLimited(seconds) = &self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
         }
-        response
+        match &self {
+            Self::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::TokenRefused(_) => {
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            _ => {}
+        }
+        headers
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status(), self.headers(), self.body().to_string()).into_response()
     }
 }

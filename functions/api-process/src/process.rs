@@ -3,20 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ihelper_workflow::{
     domain::{
         Kind, WorkflowType,
+        document::DocumentInput,
+        email::EmailInput,
         input::{self, Input, Invalid},
+        task::TaskInput,
     },
-    ports::LARGEST_DATA,
+    ports::{Action, LARGEST_DATA, What},
 };
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{
-    Api, MAX_BODY_BYTES, Principal, Problem,
+    Api, LONGEST_WAIT, MAX_BODY_BYTES, Principal, Problem,
+    answer::{Accepted, Outcome},
     body::{self, Body, Fields},
     call::Call,
+    json,
     repeats::IdempotencyKey,
     uploads,
 };
@@ -27,6 +33,53 @@ use crate::{
 /// With an `Idempotency-Key`, the same request is the same run for a day. Without one, an equal request of the same
 /// caller gets the result of the first for as long as the configuration says, unless it says
 /// `Cache-Control: no-cache`.
+#[utoipa::path(
+    post,
+    path = "/workflow/process",
+    tag = "runs",
+    operation_id = "process",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]{1,255}$", example = "8e03978e-40d5-43dd-bc93",
+            description = "The same request with the same key is the same run for a day."),
+        ("Prefer" = Option<String>, Header, example = "respond-async, wait=10",
+            description = "`respond-async` answers at once; `wait=<seconds>` says how long to wait (RFC 7240)."),
+        ("Cache-Control" = Option<String>, Header, example = "no-cache",
+            description = "`no-cache` wants a run of its own, whatever equal requests came to."),
+    ),
+    request_body(content = Wanted, examples(
+        ("an email" = (value = json!({ "type": "email_processing",
+            "data": { "id": "test123", "from": "user@example.com", "content": "When are you open on Saturday?" } }))),
+        ("a document" = (value = json!({ "type": "document_review", "data": { "id": "d1",
+            "file": { "text": "Invoices are payable within thirty days." },
+            "review_criteria": ["Invoices are payable within 30 days.", { "text": "It names a cap.", "weight": 2.0 }] } }))),
+        ("a task" = (value = json!({ "type": "task_automation",
+            "data": { "id": "t1", "description": "Summarize what the lead wants.", "dry_run": true } }))),
+        ("what was uploaded" = (value = json!({ "type": "document_review", "upload_id": "01KDVQKM008G00BTEP6XQ3Q84M" }))),
+    )),
+    security(("bearer" = [])),
+    responses(
+        (
+            status = 200,
+            description = "The run succeeded.",
+            body = Outcome,
+            headers(
+                ("Age" = u64, description = "How long ago the former run ended, in seconds."),
+                ("Preference-Applied" = String, description = "What of `Prefer` was heeded (RFC 7240)."),
+            ),
+            example = json!({ "status": "success", "run_id": "01KDVQKM008G00BTEP6XQ3Q84M",
+                "result": { "status": "success", "response_generated": true, "api_calls": 2, "model": "rules" } }),
+        ),
+        (
+            status = 202,
+            description = "The run goes on; its address tells what comes of it.",
+            body = Accepted,
+            headers(
+                ("Location" = String, description = "Where the run can be looked at."),
+                ("Preference-Applied" = String, description = "What of `Prefer` was heeded (RFC 7240)."),
+            ),
+        ),
+    ),
+)]
 pub(crate) async fn process(
     State(api): State<Arc<Api>>,
     principal: Principal,
@@ -41,32 +94,70 @@ pub(crate) async fn process(
     drop(body);
     let key = key.map(|key| key.of_request("POST", "/workflow/process", &fields));
     let caller = principal.caller();
-    let input = read(&api, &caller, fields).await?;
-    refuse_stored_objects(&principal, &input)?;
-    let call = Call { api: &api, caller, input, preference: Preference::read(&headers), began };
-    match key {
-        Some(key) => call.once(key).await,
-        None => Ok(call.cached(says_no_cache(&headers)).await),
+    let input = read(&api, &principal, fields).await?;
+    refuse_stored_objects(&api, &principal, &input)?;
+    let preference = Preference::read(&headers);
+    let call = Call { api: &api, caller, input, preference, began };
+    let mut answer = match key {
+        Some(key) => call.once(key).await?,
+        None => call.cached(says_no_cache(&headers)).await,
+    };
+    if let Some(applied) = preference.applied(answer.status()) {
+        answer.headers_mut().insert("preference-applied", applied);
     }
+    Ok(answer)
+}
+
+/// What to run: a workflow, on data or on what was uploaded.
+#[derive(ToSchema)]
+#[schema(as = Process)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `read` reads field by field, so that each error can name its own")]
+enum Wanted {
+    OnData(OnData),
+    OnUpload(OnUpload),
+}
+
+/// A workflow with its data.
+#[derive(ToSchema)]
+#[schema(as = ProcessData)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(dead_code, reason = "as `Wanted`")]
+enum OnData {
+    EmailProcessing { data: EmailInput },
+    DocumentReview { data: DocumentInput },
+    TaskAutomation { data: TaskInput },
+}
+
+/// A workflow with data that was uploaded before.
+#[derive(ToSchema)]
+#[schema(as = ProcessUpload)]
+#[expect(dead_code, reason = "as `Wanted`")]
+struct OnUpload {
+    r#type: WorkflowType,
+    /// What `POST /workflow/uploads` gave.
+    upload_id: String,
 }
 
 /// Whoever starts a run on a stored object reads what the deployment may read.
-pub(crate) fn refuse_stored_objects(principal: &Principal, input: &Input) -> Result<(), Problem> {
-    if input.refers_to_an_object() && !principal.is_operator() {
-        return Err(Problem::Forbidden("only operators start runs on stored objects; send the content itself"));
+pub(crate) fn refuse_stored_objects(api: &Api, principal: &Principal, input: &Input) -> Result<(), Problem> {
+    if !input.refers_to_an_object() {
+        return Ok(());
     }
-    Ok(())
+    let otherwise = "only operators start runs on stored objects; send the content itself";
+    principal.must(api, Action::UseStoredObjects, What::Workflow(input.workflow()), otherwise)
 }
 
-async fn read(api: &Api, caller: &str, mut fields: Fields) -> Result<Input, Problem> {
+async fn read(api: &Api, principal: &Principal, mut fields: Fields) -> Result<Input, Problem> {
     let workflow: WorkflowType = match fields.remove("type") {
         Some(Value::String(name)) => name.parse().map_err(|failure| Problem::invalid("type", format!("{failure}")))?,
         Some(_) => return Err(Problem::invalid("type", "is not a text")),
         None => return Err(Problem::invalid("type", "is missing")),
     };
+    principal.must(api, Action::StartRun, What::Workflow(workflow), "the caller may not start this workflow")?;
     let data = match (fields.remove("data"), fields.remove("upload_id")) {
         (Some(data), None) => data,
-        (None, Some(Value::String(id))) => fetch(api, caller, &id).await?,
+        (None, Some(Value::String(id))) => fetch(api, &principal.caller(), &id).await?,
         (None, Some(_)) => return Err(Problem::invalid("upload_id", "is not a text")),
         (None, None) => return Err(Problem::invalid("data", "is missing")),
         (Some(_), Some(_)) => return Err(Problem::invalid("upload_id", "takes the place of `data`: one of them only")),
@@ -82,8 +173,7 @@ async fn fetch(api: &Api, caller: &str, id: &str) -> Result<Value, Problem> {
         Kind::Validation => Problem::TooLarge { limit: LARGEST_DATA, upload: None },
         _ => failure.into(),
     })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::from(Invalid::one("upload_id", format!("what was uploaded is not JSON: {error}"))))
+    json::read(&bytes).map_err(|problem| Invalid::one("upload_id", format!("what was uploaded {problem}")).into())
 }
 
 fn says_no_cache(headers: &HeaderMap) -> bool {
@@ -92,7 +182,7 @@ fn says_no_cache(headers: &HeaderMap) -> bool {
 }
 
 /// What the caller prefers.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Preference {
     pub(crate) respond_async: bool,
     pub(crate) wait: Option<Duration>,
@@ -117,16 +207,26 @@ impl Preference {
         preference
     }
 
+    /// What to say of it in `Preference-Applied`, beside an answer of this status.
+    fn applied(self, status: StatusCode) -> Option<HeaderValue> {
+        let is_async = self.respond_async && status == StatusCode::ACCEPTED;
+        let wait = self.wait.filter(|_| status.is_success()).map(|wait| wait.min(LONGEST_WAIT).as_secs());
+        let said: Vec<String> = is_async
+            .then(|| "respond-async".to_owned())
+            .into_iter()
+            .chain(wait.map(|seconds| format!("wait={seconds}")))
+            .collect();
+        HeaderValue::from_str(&said.join(", ")).ok().filter(|_| !said.is_empty())
+    }
+
     /// Whether the caller does not wait at all.
-    pub(crate) fn is_to_answer_at_once(&self) -> bool {
+    pub(crate) fn is_to_answer_at_once(self) -> bool {
         self.respond_async && self.wait.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> HeaderMap {
@@ -144,6 +244,17 @@ mod tests {
         assert_eq!(preference("respond-async, wait=10"), Preference { respond_async: true, wait: ten });
         assert_eq!(preference("Wait = 10"), Preference { respond_async: false, wait: ten });
         assert_eq!(preference("handling=lenient, wait=soon"), Preference::default());
+    }
+
+    #[test]
+    fn what_was_heeded_is_said() {
+        let both = preference("respond-async, wait=10");
+        assert_eq!(both.applied(StatusCode::ACCEPTED).unwrap(), "respond-async, wait=10");
+        assert_eq!(both.applied(StatusCode::OK).unwrap(), "wait=10", "the answer did not come later");
+        assert_eq!(both.applied(StatusCode::CONFLICT), None);
+        let applied = preference("wait=3600").applied(StatusCode::OK).unwrap();
+        assert_eq!(applied, "wait=24", "nobody waits longer than a call can last");
+        assert_eq!(preference("handling=lenient").applied(StatusCode::OK), None);
     }
 
     #[test]

@@ -10,9 +10,10 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use ihelper_workflow::{
-    domain::{Status, WorkflowType},
+    domain::{RunId, Status, WorkflowType},
+    ports::Action,
     workflows::Reviewed,
 };
 use serde::Deserialize as _;
@@ -31,13 +32,30 @@ const HTML: &str = "text/html";
 const MARKDOWN: &str = "text/markdown";
 
 /// Shows the report as a page, as Markdown or as JSON, whatever `Accept` prefers; Markdown where it prefers none.
+#[utoipa::path(
+    get,
+    path = "/workflow/runs/{id}/report",
+    tag = "runs",
+    operation_id = "show_report",
+    params(("id" = RunId, Path, description = "The run of a document review.")),
+    security(("bearer" = [])),
+    responses((
+        status = 200,
+        description = "The report, in what `Accept` prefers; Markdown where it prefers nothing.",
+        content(
+            (String = "text/markdown", example = "# Review of d1"),
+            (String = "text/html"),
+            (Reviewed = "application/json"),
+        ),
+    )),
+)]
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     principal: Principal,
     id: Id,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (run, _) = find(&api, &principal, &id).await?;
+    let (run, _) = find(&api, &principal, &id, Action::ReadReport).await?;
     if run.workflow != WorkflowType::DocumentReview {
         return Err(Problem::NotFound("only a run of `document_review` has a report".to_owned()));
     }
@@ -77,16 +95,8 @@ fn text_of(media_type: &'static str, text: String) -> Response {
 }
 
 fn kept_private(mut answer: Response) -> Response {
-    const HEADERS: [(HeaderName, &str); 6] = [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::VARY, "accept"),
-    ];
-    for (name, value) in HEADERS {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     answer
 }

@@ -9,14 +9,15 @@ use axum::{
 };
 use ihelper_workflow::{
     domain::{WorkflowType, run::Usage},
-    ports::day_of,
+    ports::{Action, What, day_of},
 };
 use jiff::{ToSpan as _, civil::Date};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     Api, Principal, Problem,
-    body::{pairs, shortened},
+    body::{parameters, shortened},
 };
 
 // Days shown unless the caller says how many: a month and what it began with.
@@ -26,27 +27,80 @@ const MOST_DAYS: i32 = 800;
 
 /// Shows what the models of each workflow took on each day of UTC from `since` to `until`, today unless said, and in
 /// all; `type` leaves the other workflows out. Only operators see it.
+#[utoipa::path(
+    get,
+    path = "/workflow/usage",
+    tag = "service",
+    operation_id = "show_usage",
+    params(
+        ("type" = Option<WorkflowType>, Query, description = "Only this workflow."),
+        ("since" = Option<String>, Query, format = Date, description = "The first day; 30 days before the last unless given."),
+        ("until" = Option<String>, Query, format = Date, description = "The last day; today unless given."),
+    ),
+    security(("bearer" = [])),
+    responses((status = 200, description = "What models took.", body = Took)),
+)]
 pub(crate) async fn show(
     State(api): State<Arc<Api>>,
     principal: Principal,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    if !principal.is_operator() {
-        return Err(Problem::Forbidden("only operators see what models took"));
+    let otherwise = "only operators see what models took";
+    principal.must_somewhere(&api, Action::ReadUsage, otherwise)?;
+    let wanted = Wanted::read(query.as_deref(), day_of(api.clock.now()))?;
+    for workflow in &wanted.workflows {
+        principal.must(&api, Action::ReadUsage, What::Workflow(*workflow), otherwise)?;
     }
-    let wanted = Wanted::read(query.as_deref().unwrap_or_default(), day_of(api.clock.now()))?;
     let mut total = Usage::default();
     let mut workflows = Vec::new();
     for workflow in wanted.workflows {
         let days = api.usage.days(workflow, wanted.since, wanted.until).await?;
-        let mut of_the_workflow = Usage::default();
-        days.iter().for_each(|(_, usage)| of_the_workflow += *usage);
-        total += of_the_workflow;
-        let days: Vec<Value> = days.iter().map(|(day, usage)| json!({ "day": day, "usage": usage })).collect();
-        workflows.push(json!({ "type": workflow, "usage": of_the_workflow, "days": days }));
+        let mut usage = Usage::default();
+        days.iter().for_each(|(_, day)| usage += *day);
+        total += usage;
+        let days = days.into_iter().map(|(day, usage)| OfADay { day, usage }).collect();
+        workflows.push(OfAWorkflow { workflow, usage, days });
     }
-    let (since, until) = (wanted.since, wanted.until);
-    Ok(Json(json!({ "since": since, "until": until, "usage": total, "workflows": workflows })).into_response())
+    Ok(Json(Took { since: wanted.since, until: wanted.until, usage: total, workflows }).into_response())
+}
+
+/// What models took.
+#[derive(Serialize, ToSchema)]
+struct Took {
+    /// The first day.
+    #[schema(value_type = String, format = Date)]
+    since: Date,
+    /// The last day.
+    #[schema(value_type = String, format = Date)]
+    until: Date,
+    /// On all days, for all workflows.
+    usage: Usage,
+    /// Workflow by workflow.
+    workflows: Vec<OfAWorkflow>,
+}
+
+/// What the models of one workflow took.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TookOfWorkflow)]
+struct OfAWorkflow {
+    /// The workflow.
+    #[serde(rename = "type")]
+    workflow: WorkflowType,
+    /// On all days.
+    usage: Usage,
+    /// On each day on which a model was asked, the oldest first.
+    days: Vec<OfADay>,
+}
+
+/// What models took on one day of UTC.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TookOnDay)]
+struct OfADay {
+    /// The day.
+    #[schema(value_type = String, format = Date)]
+    day: Date,
+    /// What they took.
+    usage: Usage,
 }
 
 struct Wanted {
@@ -56,13 +110,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(query: &str, today: Date) -> Result<Self, Problem> {
+    fn read(query: Option<&str>, today: Date) -> Result<Self, Problem> {
         let wrong = |name: &str, problem: String| Problem::Malformed(format!("parameter `{name}`: {problem}"));
         let day = |name: &str, value: &str| {
             value.parse::<Date>().map_err(|_| wrong(name, "is not a day as in 2026-01-31".to_owned()))
         };
         let (mut since, mut until, mut workflows) = (None, today, WorkflowType::ALL.to_vec());
-        for (name, value) in pairs(query.as_bytes()) {
+        for (name, value) in parameters(query)? {
             match name.as_str() {
                 "since" => since = Some(day("since", &value)?),
                 "until" => until = day("until", &value)?,

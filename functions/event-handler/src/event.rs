@@ -1,5 +1,6 @@
 //! What an event means, told from the event alone.
 
+use ihelper_runtime::message::Credentials;
 use ihelper_workflow::{
     domain::{
         RunId, WorkflowType,
@@ -94,6 +95,22 @@ pub fn read(envelope: &Envelope) -> Result<Meaning, Invalid> {
         ("aws.ses", _) => mail_event(&envelope.detail),
         _ => start(envelope),
     }
+}
+
+/// The token that an event carries beside its `type` and `data`. An event that is named by its detail-type has only
+/// data, and no place for one.
+///
+/// # Errors
+/// This returns an error that names the member when it is no token.
+pub fn credentials(envelope: &Envelope) -> Result<Option<Credentials>, Invalid> {
+    let members = envelope.detail.as_object().filter(|_| WorkflowType::of_event(&envelope.detail_type).is_none());
+    let Some(members) = members else { return Ok(None) };
+    Credentials::of(members).map_err(|Invalid(mut violations)| {
+        for violation in &mut violations {
+            violation.field = format!("detail.{}", violation.field);
+        }
+        Invalid(violations)
+    })
 }
 
 fn object_created(envelope: &Envelope) -> Result<Meaning, Invalid> {

@@ -7,6 +7,7 @@ pub mod event;
 
 use std::sync::Arc;
 
+use ihelper_runtime::{message::NotAuthorised, tokens::Tokens};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
@@ -32,6 +33,8 @@ pub struct EventHandler {
     pub objects: Arc<dyn Objects>,
     /// Learns who must not be written to.
     pub answers: Arc<dyn AnswerLedger>,
+    /// Tells who stands behind a token, where an event carries one.
+    pub tokens: Arc<Tokens>,
     /// Tells when.
     pub clock: Arc<dyn Clock>,
     /// Where mail arrives, under `mail/`.
@@ -64,6 +67,9 @@ pub enum Error {
     /// It is malformed: it will never be handled.
     #[error("the event is not valid: {0}")]
     Malformed(#[from] Invalid),
+    /// It carries a token that is not valid: it will never be handled.
+    #[error("the event is not authorised: {0}")]
+    Refused(Failure),
     /// Something that it needs failed.
     #[error("the event could not be handled: {0}")]
     Failed(#[from] Failure),
@@ -83,7 +89,12 @@ impl EventHandler {
         let envelope: Envelope = serde_path_to_error::deserialize(event)
             .map_err(|error| Invalid::one(error.path().to_string(), input::problem(error.inner())))?;
         match event::read(&envelope)? {
-            Meaning::Start { workflow, data, origin, run } => self.start(workflow, data, &origin, run, "detail").await,
+            Meaning::Start { workflow, data, origin, run } => {
+                if let Some(credentials) = event::credentials(&envelope)? {
+                    credentials.check(&self.tokens, self.clock.now()).await?;
+                }
+                self.start(workflow, data, &origin, run, "detail").await
+            }
             Meaning::Object { object, run } => self.object_arrived(&object, run).await,
             Meaning::Mail(mail) => self.mail_event(&mail).await,
             Meaning::Unknown => {
@@ -183,12 +194,18 @@ fn moved(Invalid(mut violations): Invalid, place: &str) -> Invalid {
     Invalid(violations)
 }
 
+impl From<NotAuthorised> for Error {
+    fn from(NotAuthorised(failure): NotAuthorised) -> Self {
+        if failure.kind == Kind::Authorization { Self::Refused(failure) } else { Self::Failed(failure) }
+    }
+}
+
 impl Error {
     /// The kind of error, for logs.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Malformed(_) => Kind::Validation,
-            Self::Failed(failure) => failure.kind,
+            Self::Refused(failure) | Self::Failed(failure) => failure.kind,
         }
     }
 }

@@ -17,6 +17,7 @@ async fn main() -> Result<(), Error> {
         control: deployment.control(),
         objects: deployment.documents(),
         answers: deployment.answers(),
+        tokens: deployment.tokens(),
         clock: deployment.clock(),
         mail_bucket: deployment.settings().mail_bucket.clone(),
         document_bucket: deployment.settings().document_bucket.clone(),

@@ -4,6 +4,7 @@
 //! - [`dynamodb`]: the journal, the tracking, the answer ledger and the remembered requests on one table.
 //! - [`sqs`], [`scheduler`], [`ses`], [`s3`], [`eventbridge`]: queues, what they send later, mail, objects and events.
 //! - [`bedrock`], [`openai`]: models.
+//! - [`cedar`], [`issuer`]: who may do what, and the keys of who says who somebody is.
 //! - [`http`], [`mcp`]: what tasks reach beyond AWS.
 //! - [`extract`]: text out of documents.
 //! - [`failures`]: the one translation of the services' errors into the domain's.
@@ -22,6 +23,8 @@
 pub mod aws;
 #[cfg(feature = "bedrock")]
 pub mod bedrock;
+#[cfg(feature = "cedar")]
+pub mod cedar;
 #[cfg(feature = "dynamodb")]
 pub mod dynamodb;
 #[cfg(feature = "eventbridge")]
@@ -32,6 +35,8 @@ pub mod extract;
 pub mod failures;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "issuer")]
+pub mod issuer;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 #[cfg(feature = "openai")]

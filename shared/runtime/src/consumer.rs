@@ -5,6 +5,7 @@
 //! - A malformed message goes to the dead-letter queue with its reason, at once, and never holds up its batch.
 //! - A message whose consumer dies is back after one lease: its visibility timeout is kept that short, and
 //!   renewed while the message is worked on.
+//! - A message that carries a token which is not valid goes there too. No letter holds a token.
 //! - A run that fails here owes a dead letter; the debt stands in its record until the letter is sent.
 //! - A message that was sent back from the dead letters retries the run that it names.
 
@@ -27,7 +28,8 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 use crate::{
     deployment::Deployment,
-    message::{Message, Source, Wire},
+    message::{Message, NotAuthorised, Source, Wire, without_token},
+    tokens::Tokens,
 };
 
 /// When messages in hand come back to the queue.
@@ -47,6 +49,8 @@ pub struct Consumer {
     pub control: Control,
     /// Takes dead letters and hand-overs.
     pub queue: Arc<dyn Queue>,
+    /// Tells who stands behind a token, where a message carries one.
+    pub tokens: Arc<Tokens>,
     /// Delays messages.
     pub visibility: Arc<dyn Visibility>,
     /// Tells when.
@@ -133,7 +137,7 @@ impl Consumer {
 
     async fn work_on(&self, message: &SqsMessage, deadline: Deadline) -> Verdict {
         let body = message.body.as_deref().unwrap_or_default();
-        let outcome = match self.read(body).await {
+        let outcome = match self.read(message, body).await {
             Ok(Message::Resume(run)) if is_redriven(message) => return self.retry(run, deadline).await,
             Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
             Ok(Message::Start { input, run_id, source }) => {
@@ -143,11 +147,16 @@ impl Consumer {
             }
             Err(Unread::Invalid(invalid)) => {
                 let letter = DeadLetter {
-                    body: body.to_owned(),
+                    body: without_token(body),
                     reason: invalid.to_string(),
                     kind: Kind::Validation,
                     run: None,
                 };
+                return self.bury(&letter).await;
+            }
+            Err(Unread::NotAuthorised(failure)) => {
+                let letter =
+                    DeadLetter { body: without_token(body), reason: failure.message, kind: failure.kind, run: None };
                 return self.bury(&letter).await;
             }
             Err(Unread::Failed(failure)) => Err(failure),
@@ -160,7 +169,7 @@ impl Consumer {
             Ok((run, outcome)) => self.conclude(run, outcome).await,
             Err(failure) if failure.kind == Kind::Validation => {
                 let letter =
-                    DeadLetter { body: body.to_owned(), reason: failure.message, kind: failure.kind, run: None };
+                    DeadLetter { body: without_token(body), reason: failure.message, kind: failure.kind, run: None };
                 self.bury(&letter).await
             }
             Err(failure) if failure.kind == Kind::NotFound => {
@@ -176,8 +185,11 @@ impl Consumer {
     }
 
     /// Reads a message, and fetches the data that it only refers to.
-    async fn read(&self, body: &str) -> Result<Message, Unread> {
+    async fn read(&self, message: &SqsMessage, body: &str) -> Result<Message, Unread> {
         let wire = Wire::parse(self.workflow, body)?;
+        if let Some(credentials) = wire.credentials() {
+            credentials.check(&self.tokens, sent_at(message).unwrap_or(self.clock.now())).await?;
+        }
         let message = match wire.data_at() {
             None => wire.into_message()?,
             Some(place) => {
@@ -318,8 +330,16 @@ fn until(due: Timestamp, now: Timestamp) -> Duration {
 enum Unread {
     /// It is not what the queue carries.
     Invalid(Invalid),
-    /// What it refers to could not be fetched.
+    /// Its token is not valid.
+    NotAuthorised(Failure),
+    /// What it refers to could not be fetched, or what its token is worth not be told.
     Failed(Failure),
+}
+
+impl From<NotAuthorised> for Unread {
+    fn from(NotAuthorised(failure): NotAuthorised) -> Self {
+        if failure.kind == Kind::Authorization { Self::NotAuthorised(failure) } else { Self::Failed(failure) }
+    }
 }
 
 impl From<Invalid> for Unread {
@@ -333,6 +353,11 @@ impl From<Invalid> for Unread {
 fn is_redriven(message: &SqsMessage) -> bool {
     let attributes = &message.message_attributes;
     attributes.contains_key(REDRIVE_OF) || ["reason", "kind"].iter().all(|name| attributes.contains_key(*name))
+}
+
+/// When a message was sent, as the queue itself noted it.
+fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
+    Timestamp::from_millisecond(message.attributes.get("SentTimestamp")?.parse().ok()?).ok()
 }
 
 /// One message is one run, however often it is delivered, and also when it went through the dead letters.

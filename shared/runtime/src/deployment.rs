@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use ihelper_adapters::{
     aws::{Aws, Credentials, Timeouts},
     dynamodb::{
-        RETENTION, Table, TableAnswerLedger, TableDefinitionStore, TableJournal, TableRequests, TableTracking,
-        TableUsageLedger,
+        RETENTION, Table, TableAnswerLedger, TableDefinitionStore, TableJournal, TableRequestCounts, TableRequests,
+        TableTracking, TableUsageLedger,
     },
     eventbridge::EventBridgeBus,
     extract::{IsolatedExtractor, Limits},
     http::GuardedHttpClient,
+    issuer::IssuerKeys,
     s3::{S3Objects, S3Uploads, S3Values},
     scheduler::{Scheduler, Schedules},
     ses::SesMailer,
@@ -24,7 +25,7 @@ use ihelper_workflow::{
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
         AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Extractor, Journal, Mailer, Objects, Queue,
-        Requests, Tracking, Uploads, UsageLedger,
+        RequestCounts, Requests, Tracking, Uploads, UsageLedger,
     },
     versions::{Rehearsal, Versions},
     workflows::{
@@ -33,6 +34,8 @@ use ihelper_workflow::{
     },
 };
 use lambda_runtime::Error;
+#[cfg(feature = "permissions")]
+use {ihelper_adapters::cedar::CedarPermissions, ihelper_workflow::ports::Permissions};
 #[cfg(feature = "mcp")]
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
@@ -40,6 +43,7 @@ use crate::{
     assistant::assistant,
     consumer::{Consumer, Visibility},
     settings::{self, Settings},
+    tokens::{Expected, Tokens},
 };
 
 /// How long the golden cases of a new version may take together: a call of the API ends after 29 s, and the pointer
@@ -153,6 +157,27 @@ impl Deployment {
         Arc::new(TableRequests::new(self.table.clone()))
     }
 
+    /// How often each caller called.
+    pub fn request_counts(&self) -> Arc<dyn RequestCounts> {
+        Arc::new(TableRequestCounts::new(self.table.clone()))
+    }
+
+    /// Who stands behind a token. The issuer is asked for its keys with the first one.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        let Settings { jwt_issuer: issuer, jwt_audience: audience, .. } = self.settings.clone();
+        let keys = IssuerKeys::new(issuer.as_str());
+        Arc::new(Tokens::new(Expected { issuer, audience }, Arc::new(keys), self.clock()))
+    }
+
+    /// Who may do what.
+    ///
+    /// # Errors
+    /// This returns an error that lists what is wrong with the policies.
+    #[cfg(feature = "permissions")]
+    pub fn permissions(&self) -> Result<Arc<dyn Permissions>, Error> {
+        Ok(Arc::new(CedarPermissions::embedded()?))
+    }
+
     /// The dead-letter queues.
     pub fn dead_letters(&self) -> Arc<dyn DeadLetters> {
         Arc::new(self.queue.clone())
@@ -207,6 +232,7 @@ impl Deployment {
             worker: self.worker(&[workflow]).that_sends_letters(),
             control: self.control(),
             queue: self.queue(),
+            tokens: self.tokens(),
             visibility: Arc::new(QueueVisibility {
                 queue: self.queue.clone(),
                 url: self.settings.queues[&workflow].clone(),

@@ -1,8 +1,12 @@
 //! What the template tells a function, read from the environment once, at start.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
-use ihelper_workflow::domain::{WorkflowType, configuration::Configuration};
+use ihelper_adapters::issuer;
+use ihelper_workflow::{
+    domain::{WorkflowType, configuration::Configuration},
+    ports::Quota,
+};
 
 /// Everything that the environment tells.
 #[derive(Clone, Debug)]
@@ -44,18 +48,27 @@ pub struct Settings {
     /// Where people reach the API, for links in mail: `https://`, or `http://` on this machine, without a slash at its
     /// end. `None` when nobody said.
     pub public_url: Option<String>,
+    /// The origins whose pages may call the API, each as a browser sends it. None, no page of another site may.
+    pub cors_origins: Vec<String>,
     /// How long a lease lasts: 1 to 900 s.
     pub lease: Duration,
     /// How many messages of a batch are worked on at a time: 1 to 10,000.
     pub message_concurrency: usize,
     /// Who checks tokens.
     pub auth_mode: AuthMode,
+    /// The `iss` of tokens, to the letter: `https://`, or `http://` on this machine.
+    pub jwt_issuer: String,
+    /// The audience, or client id, that a token must be made for.
+    pub jwt_audience: String,
+    /// How often a caller may call the API: 1 to 1,000,000 requests in 1 to 86,400 s. `None` when nobody said.
+    pub quota: Option<Quota>,
 }
 
 /// Who checks a caller's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// API Gateway's authorizer: a request without its claims is refused.
+    /// API Gateway's authorizer and then the function itself: a request without the claims of the one or a valid token
+    /// for the other is refused.
     Authorizer,
     /// Nobody: every caller is the operator `local`. For `cargo lambda watch` on one's own machine.
     Off,
@@ -146,21 +159,30 @@ impl Settings {
                 sender_address: required("SENDER_ADDRESS"),
                 configuration_set: required("CONFIGURATION_SET"),
                 public_url: variable("PUBLIC_URL").filter(|url| !url.is_empty()),
+                cors_origins: listed(&variable("CORS_ORIGINS").unwrap_or_default()),
                 lease: Duration::from_secs(60),
                 message_concurrency: 1,
                 auth_mode: AuthMode::Authorizer,
+                jwt_issuer: required("JWT_ISSUER"),
+                jwt_audience: required("JWT_AUDIENCE"),
+                quota: None,
             }
         };
-        let mut number = |name: &str, default: u64, most: u64| match variable(name).map(|text| text.parse::<u64>()) {
+        let mut number = |name: &str, default: u64, range: RangeInclusive<u64>| match variable(name)
+            .map(|text| text.parse::<u64>())
+        {
             None => default,
-            Some(Ok(value)) if (1..=most).contains(&value) => value,
+            Some(Ok(value)) if range.contains(&value) => value,
             Some(_) => {
-                problems.push(format!("`{name}` is not a number from 1 to {most}"));
+                problems.push(format!("`{name}` is not a number from {} to {}", range.start(), range.end()));
                 default
             }
         };
-        let lease = Duration::from_secs(number("LEASE_SECONDS", 60, 900));
-        let message_concurrency = usize::try_from(number("MESSAGE_CONCURRENCY", 1, 10_000)).unwrap_or(1);
+        let lease = Duration::from_secs(number("LEASE_SECONDS", 60, 1..=900));
+        let message_concurrency = usize::try_from(number("MESSAGE_CONCURRENCY", 1, 1..=10_000)).unwrap_or(1);
+        let requests = u32::try_from(number("RATE_LIMIT_REQUESTS", 0, 0..=1_000_000)).ok().and_then(NonZeroU32::new);
+        let window = Duration::from_secs(number("RATE_LIMIT_SECONDS", 60, 1..=86_400));
+        let quota = requests.map(|requests| Quota { requests, window });
         let auth_mode = match variable("AUTH_MODE").as_deref() {
             None | Some("authorizer") => AuthMode::Authorizer,
             Some("off") => AuthMode::Off,
@@ -175,6 +197,14 @@ impl Settings {
                     .to_owned(),
             );
         }
+        for origin in settings.cors_origins.iter().filter(|origin| !is_origin(origin)) {
+            problems.push(format!(
+                "`CORS_ORIGINS`: `{origin}` is not https:// with a host and nothing behind it, or http:// on this machine"
+            ));
+        }
+        if !settings.jwt_issuer.is_empty() && !issuer::is_admitted(&settings.jwt_issuer) {
+            problems.push("`JWT_ISSUER` is not https:// with a host, or http:// on this machine".to_owned());
+        }
         // Nothing on AWS may switch the checks off.
         let is_local =
             |endpoint: &str| ["http://127.0.0.1:", "http://localhost:"].iter().any(|at| endpoint.starts_with(at));
@@ -182,7 +212,7 @@ impl Settings {
             problems.push("`AUTH_MODE=off` needs an `AWS_ENDPOINT_URL` on this machine".to_owned());
         }
         if problems.is_empty() {
-            Ok(Self { lease, message_concurrency, auth_mode, ..settings })
+            Ok(Self { lease, message_concurrency, auth_mode, quota, ..settings })
         } else {
             Err(Invalid(problems))
         }
@@ -216,6 +246,19 @@ fn is_public_url(url: &str) -> bool {
         && url.chars().all(is_plain)
 }
 
+/// What stands between commas.
+fn listed(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a browser could send it as the origin of a page: no pattern, no path, no capital.
+fn is_origin(origin: &str) -> bool {
+    let authority = origin.split_once("://").map_or("", |(_, authority)| authority);
+    is_public_url(origin)
+        && !authority.contains(['/', '*'])
+        && !origin.chars().any(|letter| letter.is_ascii_uppercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,9 +268,13 @@ mod tests {
             "AWS_ENDPOINT_URL"
             | "AWS_SESSION_TOKEN"
             | "AUTH_MODE"
+            | "CORS_ORIGINS"
             | "LEASE_SECONDS"
             | "MESSAGE_CONCURRENCY"
-            | "PUBLIC_URL" => None,
+            | "PUBLIC_URL"
+            | "RATE_LIMIT_REQUESTS"
+            | "RATE_LIMIT_SECONDS" => None,
+            "JWT_ISSUER" => Some("https://issuer.example".to_owned()),
             _ => Some(format!("value-of-{name}")),
         }
     }
@@ -244,6 +291,8 @@ mod tests {
             "SCHEDULE_GROUP",
             "SCHEDULER_ROLE_ARN",
             "SENDER_ADDRESS",
+            "JWT_ISSUER",
+            "JWT_AUDIENCE",
         ] {
             assert!(problem.contains(&format!("`{name}` is missing")), "{problem}");
         }
@@ -294,11 +343,72 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_named_to_the_letter_or_not_at_all() {
+        let read = |origins: &str| {
+            Settings::read(|name| if name == "CORS_ORIGINS" { Some(origins.to_owned()) } else { complete(name) })
+        };
+        let origins =
+            read("https://app.example.com, https://example.com:8443,http://localhost:3000").unwrap().cors_origins;
+        assert_eq!(origins, ["https://app.example.com", "https://example.com:8443", "http://localhost:3000"]);
+        assert!(read("").unwrap().cors_origins.is_empty());
+        for origin in [
+            "*",
+            "null",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "https://app.example.com/path",
+            "https://App.example.com",
+            "http://app.example.com",
+            "app.example.com",
+        ] {
+            let problem = read(&format!("https://good.example.com,{origin}")).unwrap_err().to_string();
+            assert!(problem.contains(&format!("`CORS_ORIGINS`: `{origin}` is not")), "{problem}");
+        }
+    }
+
+    #[test]
     fn queues_are_known_by_url_and_by_arn() {
         let settings = Settings::read(complete).unwrap();
         assert_eq!(settings.queues[&WorkflowType::TaskAutomation], "value-of-TASK_QUEUE_URL");
         assert_eq!(settings.queue_arns[&WorkflowType::TaskAutomation], "value-of-TASK_QUEUE_ARN");
         assert_eq!(settings.dead_letter_queues[&WorkflowType::TaskAutomation], "value-of-TASK_DEAD_LETTER_URL");
+    }
+
+    #[test]
+    fn tokens_come_from_an_issuer_over_https() {
+        let read = |issuer: &str| {
+            Settings::read(|name| if name == "JWT_ISSUER" { Some(issuer.to_owned()) } else { complete(name) })
+        };
+        assert_eq!(read("https://issuer.example/pool/").unwrap().jwt_issuer, "https://issuer.example/pool/");
+        assert!(read("http://127.0.0.1:4566/token-issuer").is_ok());
+        for issuer in ["http://issuer.example", "issuer.example", "https://"] {
+            let problem = read(issuer).unwrap_err().to_string();
+            assert!(problem.contains("`JWT_ISSUER` is not https://"), "`{issuer}`: {problem}");
+        }
+    }
+
+    #[test]
+    fn callers_are_limited_only_where_somebody_says_how() {
+        let read = |requests: &str, seconds: &str| {
+            Settings::read(|name| match name {
+                "RATE_LIMIT_REQUESTS" => Some(requests.to_owned()),
+                "RATE_LIMIT_SECONDS" => Some(seconds.to_owned()),
+                _ => complete(name),
+            })
+        };
+        assert_eq!(Settings::read(complete).unwrap().quota, None);
+        assert_eq!(read("0", "60").unwrap().quota, None);
+        let quota = read("600", "30").unwrap().quota.unwrap();
+        assert_eq!((quota.requests.get(), quota.window), (600, Duration::from_secs(30)));
+        for (requests, seconds, expected) in [
+            ("-1", "60", "`RATE_LIMIT_REQUESTS` is not a number from 0 to 1000000"),
+            ("1000001", "60", "`RATE_LIMIT_REQUESTS`"),
+            ("1", "0", "`RATE_LIMIT_SECONDS` is not a number from 1 to 86400"),
+            ("1", "a minute", "`RATE_LIMIT_SECONDS`"),
+        ] {
+            let problem = read(requests, seconds).unwrap_err().to_string();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

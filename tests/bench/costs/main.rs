@@ -14,6 +14,7 @@ use api_process::{Api, router};
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use http::{Request, StatusCode};
 use ihelper_adapters::{
+    cedar::CedarPermissions,
     dynamodb::{Meter, Metered, TableAnswerLedger, TableJournal, TableRequests, TableTracking},
     system::SystemEntropy,
 };
@@ -21,10 +22,16 @@ use ihelper_bench::{
     costs::{Cost, Costs, Doors, POLLER_REQUESTS, Units, differences},
     workloads,
 };
-use ihelper_runtime::{consumer::Consumer, settings::AuthMode};
+use ihelper_runtime::{
+    consumer::Consumer,
+    settings::AuthMode,
+    tokens::{Expected, Tokens},
+};
 use ihelper_testkit::{
     OWN_ADDRESS, PlainTextExtractor, WorkflowTester,
-    memory::{MemoryEventBus, MemoryObjects, MemoryQueue, MemoryUploads, MemoryUsageLedger, VirtualClock},
+    memory::{
+        MemoryEventBus, MemoryIssuer, MemoryObjects, MemoryQueue, MemoryUploads, MemoryUsageLedger, VirtualClock,
+    },
 };
 use ihelper_workflow::{
     domain::{Status, WorkflowType},
@@ -149,6 +156,12 @@ impl Stage {
         Worker::new(ports, configuration, definitions, workflows, LEASE)
     }
 
+    /// Nobody brings a token here.
+    fn tokens(&self) -> Arc<Tokens> {
+        let expected = Expected { issuer: MemoryIssuer::NAME.to_owned(), audience: MemoryIssuer::AUDIENCE.to_owned() };
+        Arc::new(Tokens::new(expected, Arc::new(MemoryIssuer::new()), self.clock()))
+    }
+
     /// Lets the workflow's consumer handle a batch of one message.
     async fn consume(&self, workflow: WorkflowType, body: String) {
         let consumer = Consumer {
@@ -156,6 +169,7 @@ impl Stage {
             worker: self.worker(&[workflow]).that_sends_letters(),
             control: Control::new(self.journal(), self.queue(), self.clock()),
             queue: self.queue(),
+            tokens: self.tokens(),
             visibility: Arc::new(CountedVisibility(Arc::clone(&self.sqs))),
             clock: self.clock(),
             concurrency: 5,
@@ -188,6 +202,10 @@ impl Stage {
             clock: self.clock(),
             entropy: Arc::new(SystemEntropy),
             auth_mode: AuthMode::Off,
+            origins: Vec::new(),
+            tokens: self.tokens(),
+            permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            limit: None,
         };
         let body = json!({ "type": workflow.name(), "data": workloads::data(workflow) }).to_string();
         let request = Request::post("/workflow/process").header("content-type", "application/json");

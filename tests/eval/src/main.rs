@@ -1,7 +1,10 @@
 //! `make eval`: plays golden cases on every node that is configured, each by itself, and prints what passed, what it cost
 //! and how long it took. It ends with 0 when enough passed, with 1 when not, and with 2 when there was nothing to play.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use ihelper_eval::{Options, evaluate};
@@ -17,7 +20,8 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> ExitCode {
     match evaluate(options).await {
         Ok(report) => {
-            println!("{report}");
+            // Whoever closes the pipe has read enough.
+            let _ = writeln!(io::stdout(), "{report}");
             if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(problem) => {

@@ -27,7 +27,7 @@ async fn post(front: &Front, path: &str, if_match: &str, body: &Value) -> Served
 }
 
 async fn get(front: &Front, path: &str) -> Served {
-    front.get("alice", "staff", path).await
+    front.get("olga", "operators", path).await
 }
 
 fn signed(name: &str) -> String {
@@ -41,7 +41,9 @@ async fn a_fresh_deployment_shows_what_is_built_in() {
         let path = format!("/workflow/definitions/{}", definition.workflow);
         let shown = get(&front, &path).await;
         assert_eq!((shown.status, shown.header("etag")), (StatusCode::OK, "\"r0\""), "{}", shown.text);
-        assert_eq!(shown.body["definition"], json!(definition));
+        // As text: a number of 32 bits has other digits as one of 64.
+        let told: Value = serde_json::from_str(&serde_json::to_string(&definition).unwrap()).unwrap();
+        assert_eq!(shown.body["definition"], told);
         let history = get(&front, &format!("{path}/versions")).await.body;
         assert_eq!((&history["versions"][0]["version"], &history["moves"]), (&json!(1), &json!([])));
     }
@@ -67,7 +69,7 @@ async fn a_version_is_made_current_shown_compared_and_taken_back() {
     assert_eq!(differences.len(), 1, "{}", diff.text);
     assert_eq!(differences[0]["at"], "/variables/signature");
     let request = Request::get(format!("{EMAIL}/diff?from=1&to=2")).header("accept", "text/plain");
-    let text = front.send(with_token(request.body(Body::empty()).unwrap(), "alice", "")).await.text;
+    let text = front.send(with_token(request.body(Body::empty()).unwrap(), "olga", "operators")).await.text;
     assert!(text.contains("- Example Company\n  + The Office\n"), "{text}");
 
     let back =
@@ -104,10 +106,16 @@ async fn a_change_has_to_say_what_it_was_made_from() {
 }
 
 #[tokio::test]
-async fn only_operators_change_definitions() {
+async fn only_operators_see_and_change_definitions() {
     let front = Front::new();
-    let routes =
-        [("PUT", EMAIL.to_owned()), ("POST", format!("{EMAIL}/rollback")), ("POST", format!("{EMAIL}/canary"))];
+    let routes = [
+        ("GET", EMAIL.to_owned()),
+        ("GET", format!("{EMAIL}/versions")),
+        ("GET", format!("{EMAIL}/diff?from=1&to=1")),
+        ("PUT", EMAIL.to_owned()),
+        ("POST", format!("{EMAIL}/rollback")),
+        ("POST", format!("{EMAIL}/canary")),
+    ];
     for (method, path) in routes {
         let request = Request::builder().method(method).uri(&path).header("if-match", "*");
         let request = request.header("content-type", "application/json").body(Body::from("{}")).unwrap();
@@ -197,7 +205,6 @@ async fn a_parameter_that_is_unknown_or_no_number_is_named() {
     for (path, field) in [
         (format!("{EMAIL}?versoin=1"), "versoin"),
         (format!("{EMAIL}?version=one"), "version"),
-        (format!("{EMAIL}?version=1&version=2"), "version"),
         (format!("{EMAIL}/versions?limit=101"), "limit"),
         (format!("{EMAIL}/diff?from=1"), "to"),
     ] {
@@ -207,6 +214,11 @@ async fn a_parameter_that_is_unknown_or_no_number_is_named() {
             (StatusCode::UNPROCESSABLE_ENTITY, &json!(field))
         );
     }
+    let twice = get(&front, &format!("{EMAIL}?version=1&version=2")).await;
+    assert_eq!(
+        (twice.status, &twice.body["detail"]),
+        (StatusCode::BAD_REQUEST, &json!("parameter `version`: is there twice"))
+    );
     for path in ["/workflow/definitions/nothing", "/workflow/definitions/%ff", "/workflow/definitions/nothing/versions"]
     {
         assert_eq!(get(&front, path).await.status, StatusCode::NOT_FOUND, "{path}");

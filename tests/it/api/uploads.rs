@@ -165,11 +165,12 @@ async fn an_upload_of_more_than_32_mib_is_refused() {
 #[tokio::test]
 async fn an_upload_that_is_not_json_is_refused_with_the_place() {
     let front = Front::new();
-    for (body, place) in [
-        (b"{\"id\": \"t\",\n \"description\": my secret}".to_vec(), "line 2 column"),
-        (b"{\"id\": [1,".to_vec(), "line 1 column 10"),
-        (vec![0xff, 0xfe, b'{'], "line 1 column 1"),
-        ("[".repeat(100_000).into_bytes(), "recursion limit"),
+    for (body, wrong, place) in [
+        (b"{\"id\": \"t\",\n \"description\": my secret}".to_vec(), "not JSON", "line 2 column"),
+        (b"{\"id\": [1,".to_vec(), "not JSON", "line 1 column 10"),
+        (vec![0xff, 0xfe, b'{'], "not JSON", "line 1 column 1"),
+        ("[".repeat(100_000).into_bytes(), "nests deeper than 64 levels", "line 1 column 65"),
+        (b"{\"id\": \"secret\", \"id\": \"t\"}".to_vec(), "the field `id` is there twice", "line 1 column 21"),
     ] {
         let id = front.upload("alice", body).await;
         let served = front.process_upload("alice", "task_automation", &id).await;
@@ -177,7 +178,7 @@ async fn an_upload_that_is_not_json_is_refused_with_the_place() {
         let error = &served.body["errors"][0];
         assert_eq!(error["field"], "upload_id");
         let problem = error["problem"].as_str().unwrap();
-        assert!(problem.contains("not JSON") && problem.contains(place), "{problem}");
+        assert!(problem.contains(wrong) && problem.contains(place), "{problem}");
         assert!(!served.text.contains("secret"));
     }
 }

@@ -7,6 +7,7 @@
 //! | tracking | `EMAIL#<id>`, `DOCUMENT#<id>`, `TASK#<id>` | `STATUS` | what was last done |
 //! | answer | `ANSWER#<hash of the address>` | `ANSWER` | `run_id`, `window_until` or `suppressed_at` |
 //! | idempotency | `IDEM#<hash of caller and key>` | `IDEM` | `run_id`, `fingerprint`, `until` |
+//! | counted requests | `RATE#<hash of the caller>` | `<end of the window>` | `counted` |
 //! | cached result | `CACHE#workflow:<workflow id>` | `CACHE` | `run_id`, `fingerprint`, `until` |
 //! | cached answer of a model | `STEPCACHE#<hash of the question>` | `STEPCACHE` | `value`, `valid_until` |
 //! | budget | `BUDGET#run#<id>`, `BUDGET#caller#<hash>#<day>`, `BUDGET#workflow#<type>#<day>` | `BUDGET` | `taken`, `held` |
@@ -45,6 +46,7 @@ mod item;
 mod journal;
 mod list;
 mod meter;
+mod rates;
 mod requests;
 mod step_cache;
 mod tracking;
@@ -56,6 +58,7 @@ pub use budgets::TableBudgets;
 pub use definitions::TableDefinitionStore;
 pub use journal::TableJournal;
 pub use meter::{Meter, Metered};
+pub use rates::TableRequestCounts;
 pub use requests::TableRequests;
 pub use step_cache::TableStepCache;
 pub use tracking::TableTracking;

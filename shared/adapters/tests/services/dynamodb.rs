@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ihelper_adapters::dynamodb::{Metered, TableAnswerLedger, TableJournal, TableRequests, TableTracking};
 use ihelper_testkit::{
-    answers_contract, budgets_contract, definitions_contract, journal_contract, requests_contract, step_cache_contract,
-    tracking_contract, usage_contract,
+    answers_contract, budgets_contract, definitions_contract, journal_contract, rates_contract, requests_contract,
+    step_cache_contract, tracking_contract, usage_contract,
 };
 use ihelper_workflow::{
     domain::{
@@ -53,6 +53,12 @@ mod requests {
     use super::*;
 
     requests_contract!(async { TestTable::start().await.requests() });
+}
+
+mod rates {
+    use super::*;
+
+    rates_contract!(async { TestTable::start().await.request_counts() });
 }
 
 mod tracking {

@@ -18,7 +18,7 @@ use ihelper_adapters::{
 };
 use ihelper_testkit::{
     contracts::{
-        answers, bus, definitions, journal, letters, mailer, objects, queue, requests, uploads, uploads::Outside,
+        answers, bus, definitions, journal, letters, mailer, objects, queue, rates, requests, uploads, uploads::Outside,
     },
     memory::VirtualClock,
 };
@@ -429,6 +429,15 @@ async fn versions_of_definitions() {
     definitions::counts_made_at_once_are_all_counted(&port().await).await;
     definitions::hostile_texts_and_delicate_values_survive(&port().await).await;
     definitions::the_largest_definition_is_kept_and_a_larger_one_refused(&port().await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a local AWS"]
+async fn counted_requests() {
+    let port = async || TestTable::at(endpoint()).await.request_counts();
+    rates::a_quota_is_used_up_and_no_more(&port().await).await;
+    rates::the_next_window_begins_anew(&port().await).await;
+    rates::of_many_at_once_as_many_as_the_quota_are_within(&port().await).await;
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use aws_sdk_dynamodb::{
 use dynoxide::{Database, server};
 use ihelper_adapters::{
     dynamodb::{
-        Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableDefinitionStore, TableJournal, TableRequests,
-        TableStepCache, TableTracking, TableUsageLedger, ValueStore,
+        Meter, RETENTION, Table, TableAnswerLedger, TableBudgets, TableDefinitionStore, TableJournal,
+        TableRequestCounts, TableRequests, TableStepCache, TableTracking, TableUsageLedger, ValueStore,
     },
     system::SystemEntropy,
 };
@@ -82,6 +82,10 @@ impl TestTable {
 
     pub(crate) fn requests_at(&self, address: SocketAddr) -> TableRequests {
         TableRequests::new(self.table_at(address))
+    }
+
+    pub(crate) fn request_counts(&self) -> TableRequestCounts {
+        TableRequestCounts::new(self.table_at(self.address))
     }
 
     pub(crate) fn answers(&self) -> TableAnswerLedger {

@@ -19,6 +19,7 @@ pub mod letters;
 pub mod mailer;
 pub mod objects;
 pub mod queue;
+pub mod rates;
 pub mod requests;
 pub mod step_cache;
 pub mod tracking;

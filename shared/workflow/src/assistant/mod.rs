@@ -34,7 +34,7 @@ use self::{
 };
 use crate::{
     domain::{
-        Failure, Kind,
+        Failure, Kind, canonical_text,
         configuration::DEFAULT_GROUP,
         definition::{Definition, Prompt},
         document::{Content, Criterion, Review},
@@ -422,7 +422,7 @@ impl PromptAssistant {
             "outside": question.outside,
             "inside": question.inside,
         });
-        Some((blake3::hash(whole.to_string().as_bytes()).to_hex().to_string(), asking))
+        Some((blake3::hash(canonical_text(&whole).as_bytes()).to_hex().to_string(), asking))
     }
 
     /// A cache that fails is as good as none.

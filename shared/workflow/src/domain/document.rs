@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where an object lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ObjectRef {
     /// The bucket.
     pub bucket: String,
@@ -27,6 +28,7 @@ impl ObjectRef {
 
 /// A document's file: where it lies, or what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum FileSource {
     /// `"s3://bucket/key"`.
@@ -39,6 +41,13 @@ pub enum FileSource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
         /// The bytes, in base64.
+        #[cfg_attr(
+            feature = "openapi",
+            schema(
+                content_encoding = "base64",
+                pattern = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+            )
+        )]
         content: String,
     },
     /// `{"name"?, "text"}`.
@@ -53,20 +62,24 @@ pub enum FileSource {
 
 /// `data` of a `document_review` run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DocumentInput {
     /// The document's own id, 1 to 256 bytes.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     #[garde(length(bytes, min = 1, max = 256))]
     pub id: String,
     /// The file.
     #[garde(skip)]
     pub file: FileSource,
     /// What to review it against, 1 to 100 criteria.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 100))]
     #[garde(length(min = 1, max = 100), dive)]
     pub review_criteria: Vec<CriterionInput>,
 }
 
 /// A criterion as given: a sentence, or an object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum CriterionInput {
     /// The sentence alone.
@@ -77,16 +90,20 @@ pub enum CriterionInput {
 
 /// One criterion of a review.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Validate)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Criterion {
     /// Its id in the report; `c1`, `c2` … where none is given.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_length = 64))]
     #[garde(length(bytes, max = 64))]
     pub id: String,
     /// What is asked of the document, in a sentence.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 2000))]
     #[garde(length(chars, min = 1, max = 2000))]
     pub text: String,
     /// How much it counts in the score, more than 0 and at most 100.
     #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0.001, maximum = 100))]
     #[garde(range(min = 0.001, max = 100.0))]
     pub weight: f64,
     /// Whether the document is rejected when it is not met.
@@ -184,6 +201,7 @@ impl Section {
 
 /// How a document stands against a criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The document says so.
@@ -198,6 +216,7 @@ pub enum Verdict {
 
 /// Words that really stand in the document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Quotation {
     /// The words, as the document has them.
     pub text: String,
@@ -236,6 +255,7 @@ pub struct Review {
 
 /// A review with its quotations checked against the document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// The criterion.
     pub criterion: Criterion,
@@ -254,6 +274,7 @@ pub struct Finding {
 
 /// The outcome of a review.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReviewReport {
     /// `accepted`, `rejected` (a required criterion is not met) or `needs_attention`.
     pub decision: Decision,
@@ -267,6 +288,7 @@ pub struct ReviewReport {
 
 /// What a review comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = ReviewDecision))]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// Every criterion is met.

@@ -16,12 +16,15 @@ use super::document::ObjectRef;
 
 /// `data` of an `email_processing` run: an id and exactly one of `content`, `raw` and `s3`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmailInput {
     /// The email's own id, 1 to 256 bytes.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     #[garde(length(bytes, min = 1, max = 256))]
     pub id: String,
     /// The sender's address. Required with `content`; otherwise the message's own `From` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(format = "email", max_length = 320))]
     #[garde(inner(email, length(bytes, max = 320)))]
     pub from: Option<String>,
     /// The body as plain text.
@@ -30,6 +33,13 @@ pub struct EmailInput {
     pub content: Option<String>,
     /// The whole MIME message, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            content_encoding = "base64",
+            pattern = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+        )
+    )]
     #[garde(skip)]
     pub raw: Option<String>,
     /// Where the whole MIME message lies.
@@ -38,6 +48,7 @@ pub struct EmailInput {
     pub s3: Option<ObjectRef>,
     /// The subject, with `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 2000))]
     #[garde(inner(length(bytes, max = 2000)))]
     pub subject: Option<String>,
     /// Header fields by name, with `content`: what RFC 3834 looks at.
@@ -52,6 +63,7 @@ pub struct EmailInput {
 
 /// What the mail service that took a message in found about it. What is not there, it did not look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Verdicts {
     /// Whether it is spam.
@@ -73,6 +85,7 @@ pub struct Verdicts {
 
 /// What came of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MailVerdict))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing is wrong.

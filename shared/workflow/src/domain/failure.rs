@@ -10,6 +10,7 @@ use super::run::Usage;
 ///
 /// Retryable unless terminal: [`Kind::retryable`] tells which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = FailureKind))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The other side could not be reached, or the connection broke.

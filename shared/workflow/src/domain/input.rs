@@ -14,6 +14,7 @@ use super::{
 
 /// One thing wrong with an input, with the place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Violation {
     /// The field, as a path: `data.review_criteria[2].weight`.
     pub field: String,

@@ -2,6 +2,7 @@
 //!
 //! Input is parsed at the edge ([`input::parse`]); inside, nothing is checked twice.
 
+mod canonical;
 pub mod configuration;
 pub mod definition;
 pub mod document;
@@ -16,5 +17,6 @@ pub mod task;
 pub mod tool;
 pub mod version;
 
+pub use canonical::{canonical_text, canonical_text_of};
 pub use failure::{Failure, Kind};
 pub use run::{Run, RunId, Status, WorkflowType};

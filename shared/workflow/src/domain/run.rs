@@ -11,6 +11,7 @@ use super::failure::Failure;
 
 /// The workflows that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowType {
     /// Reads an email and answers it when an answer is due.
@@ -68,6 +69,7 @@ impl FromStr for WorkflowType {
 
 /// A run's id: a ULID, so ids sort by the time of their making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-7][0-9A-HJKMNP-TV-Z]{25}$"))]
 #[serde(transparent)]
 pub struct RunId(Ulid);
 
@@ -136,6 +138,7 @@ impl FromStr for RunId {
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Waits for a worker: new, handed over, or before a retry.
@@ -205,6 +208,7 @@ impl FromStr for Status {
 
 /// Through which door a run came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// `POST /workflow/process`.
@@ -231,6 +235,7 @@ impl Trigger {
 
 /// Where a run came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Origin {
     /// The door.
     pub trigger: Trigger,
@@ -242,6 +247,7 @@ pub struct Origin {
 
 /// What the assistant was asked and what that took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Calls to the assistant.
     pub api_calls: u64,
@@ -369,6 +375,7 @@ impl Run {
 
 /// The part of a [`Run`] that lists show: everything but its data, result and lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Summary {
     /// Its id.
     #[serde(rename = "run_id")]
@@ -412,6 +419,7 @@ impl From<&Run> for Summary {
 
 /// Where a step stands in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// An effect's intent: its writer, and nobody else, performs it.
@@ -426,6 +434,7 @@ pub enum StepState {
 
 /// What kind of thing an entry is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// A step: no effect outside.

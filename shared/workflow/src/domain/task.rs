@@ -11,15 +11,19 @@ pub use super::plan::{MAX_PLAN_STEPS, OnFailure, Plan, PlanStep, StepRetry};
 
 /// `data` of a `task_automation` run. Other fields are kept and can be used by a pinned plan.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskInput {
     /// The task's own id, 1 to 256 bytes.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 256))]
     #[garde(length(bytes, min = 1, max = 256))]
     pub id: String,
     /// What to do, in the words of whoever assigned it.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 100_000))]
     #[garde(length(chars, min = 1, max = 100_000))]
     pub description: String,
     /// A short name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 500))]
     #[garde(inner(length(chars, max = 500)))]
     pub title: Option<String>,
     /// Whether nothing is to be done: it is planned and checked, and said what would be.

@@ -42,6 +42,7 @@ impl Version {
 /// What became of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum VersionState {
     /// It is being validated, or whoever validated it died.
     Candidate,
@@ -53,6 +54,8 @@ pub enum VersionState {
 
 /// Which version new runs get. Each move of the pointer has the next revision, so its history has no gaps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = DefinitionMove))]
 pub struct Pointer {
     /// Which move this is, from 1.
     pub revision: u32,
@@ -74,6 +77,8 @@ pub struct Pointer {
 /// What moves a pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = PointerAction))]
 pub enum Action {
     /// A new version became current.
     Update,
@@ -95,6 +100,34 @@ pub struct Canary {
     /// The terms.
     #[serde(flatten)]
     pub terms: Terms,
+}
+
+// A value that holds another's fields among its own would be described as both at once, and neither allows the other's.
+#[cfg(feature = "openapi")]
+mod flat {
+    use super::Canary;
+
+    /// A version on trial, and on which terms.
+    #[derive(utoipa::ToSchema)]
+    #[expect(dead_code, reason = "it describes `Canary`")]
+    struct Flat {
+        /// The version.
+        version: u32,
+        /// Its share of the new runs, in percent: 1 to 99.
+        percent: u32,
+        /// How many of its runs have ended before it is promoted: 1 to 100,000.
+        minimum_runs: u32,
+        /// How many percent points more of its runs may fail than of those on the current version: 0 to 100.
+        margin_percent: u32,
+    }
+
+    impl utoipa::PartialSchema for Canary {
+        fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+            <Flat as utoipa::PartialSchema>::schema()
+        }
+    }
+
+    impl utoipa::ToSchema for Canary {}
 }
 
 /// How a version on trial is judged.
@@ -142,6 +175,7 @@ pub enum Arm {
 
 /// How the runs ended that are compared in one trial.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tally {
     /// Runs on the version on trial that succeeded.
     pub canary_succeeded: u32,

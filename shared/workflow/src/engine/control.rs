@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Failure, Kind, Run, RunId, Status,
+        Failure, Kind, Run, RunId, Status, canonical_text,
         input::Input,
         run::{Entry, History, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
     },
@@ -333,7 +333,7 @@ fn kept(run: &Run, steps: &[StepRecord], retry: &Retry) -> Option<Vec<StepRecord
 fn again(run: &Run, ended_at: jiff::Timestamp, retry: &Retry, keeps_keys: bool) -> Run {
     let from = retry.from_step.as_deref().unwrap_or_default();
     let input = retry.input.as_ref().map(Input::to_value);
-    let input_text = input.as_ref().map(Value::to_string).unwrap_or_default();
+    let input_text = input.as_ref().map(canonical_text).unwrap_or_default();
     let id = RunId::derived(ended_at, &["retry", &run.id.to_string(), from, &input_text]);
     let first = run.lineage.as_ref().map_or(run.id, |lineage| lineage.keys_of);
     let lineage = Lineage {

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
     /// Where, as a JSON pointer.
     pub at: String,

@@ -23,6 +23,7 @@ const PAGES_NAMED: usize = 20;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reviewed {
     /// `success`.
     pub status: String,
