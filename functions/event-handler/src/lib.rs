@@ -7,7 +7,7 @@ pub mod event;
 
 use std::sync::Arc;
 
-use ihelper_runtime::{message::NotAuthorised, tokens::Tokens};
+use ihelper_runtime::{message::NotAuthorised, telemetry, tokens::Tokens};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
@@ -99,8 +99,8 @@ impl EventHandler {
             Meaning::Mail(mail) => self.mail_event(&mail).await,
             Meaning::Unknown => {
                 tracing::info!(
-                    event.source = envelope.source,
-                    event.detail_type = envelope.detail_type,
+                    event.source = telemetry::name_of(&envelope.source),
+                    event.detail_type = telemetry::name_of(&envelope.detail_type),
                     "an event of no workflow was left alone"
                 );
                 Ok(Handled::Ignored)

@@ -29,7 +29,9 @@ async fn main() -> Result<(), Error> {
             match handler.handle(event.payload).await {
                 Ok(_handled) => Ok(()),
                 Err(error) => {
-                    tracing::error!(error.kind = %error.kind(), error.message = %error, "the event was not handled");
+                    let message = error.to_string();
+                    let message = telemetry::message_of(error.kind(), &message);
+                    tracing::error!(error.kind = %error.kind(), error.message = message, "the event was not handled");
                     Err(Error::from(error))
                 }
             }

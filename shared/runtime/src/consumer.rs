@@ -29,6 +29,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use crate::{
     deployment::Deployment,
     message::{Message, NotAuthorised, Source, Wire, without_token},
+    telemetry,
     tokens::Tokens,
 };
 
@@ -178,7 +179,7 @@ impl Consumer {
                 Verdict::Delete
             }
             Err(failure) => {
-                tracing::error!(error.kind = %failure.kind, error.message = failure.message, "the message comes back");
+                tracing::error!(error.kind = %failure.kind, error.message = telemetry::message_of(failure.kind, &failure.message), "the message comes back");
                 Verdict::Return { after: None }
             }
         }
@@ -225,7 +226,7 @@ impl Consumer {
                 Verdict::Delete
             }
             Err(failure) => {
-                tracing::error!(error.kind = %failure.kind, error.message = failure.message, "the message comes back");
+                tracing::error!(error.kind = %failure.kind, error.message = telemetry::message_of(failure.kind, &failure.message), "the message comes back");
                 Verdict::Return { after: None }
             }
         }
@@ -242,7 +243,7 @@ impl Consumer {
                 None => Verdict::Delete,
             },
             Outcome::Retry { after, failure } => {
-                tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = failure.message, retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
+                tracing::warn!(run.id = %run_id, error.kind = %failure.kind, error.message = telemetry::message_of(failure.kind, &failure.message), retry.after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX), "the attempt failed");
                 Verdict::Return { after: Some(whole_seconds(after)) }
             }
             Outcome::HandedOver => self.pass_on(run_id, Duration::ZERO).await,
@@ -276,7 +277,8 @@ impl Consumer {
     async fn bury(&self, letter: &DeadLetter) -> Verdict {
         match self.queue.dead_letter(self.workflow, letter).await {
             Ok(()) => {
-                tracing::error!(error.kind = %letter.kind, error.message = letter.reason, "dead letter");
+                let message = telemetry::message_of(letter.kind, &letter.reason);
+                tracing::error!(error.kind = %letter.kind, error.message = message, "dead letter");
                 Verdict::Delete
             }
             Err(failure) => {

@@ -1,5 +1,6 @@
 //! Log lines as JSON, one per line, as CloudWatch reads them.
 
+use ihelper_workflow::domain::Kind;
 use tracing_subscriber::EnvFilter;
 
 // At `trace` the Lambda crates write whole events, tokens included.
@@ -28,4 +29,31 @@ pub fn start() {
         .with_target(true)
         .flatten_event(true)
         .try_init();
+}
+
+/// What a log may say of a failure. What is wrong with something that was sent may repeat its words: whoever sent it is told,
+/// and its dead letter says it.
+pub fn message_of(kind: Kind, message: &str) -> &str {
+    if kind == Kind::Validation { "what was sent is not valid" } else { message }
+}
+
+/// A name that a producer chose, such as an event's type, where it looks like a name.
+pub fn name_of(text: &str) -> &str {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "._-/: ".contains(letter);
+    if text.len() <= 64 && text.chars().all(is_name) { text } else { "[no name]" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_repeat_the_words_of_others_is_left_out() {
+        assert_eq!(message_of(Kind::Validation, "unknown type `Ann`"), "what was sent is not valid");
+        assert_eq!(message_of(Kind::Timeout, "no answer in time"), "no answer in time");
+        assert_eq!(name_of("order.placed v1"), "order.placed v1");
+        for text in ["ann@example.com", "{\"a\": 1}", &"x".repeat(65)] {
+            assert_eq!(name_of(text), "[no name]");
+        }
+    }
 }
