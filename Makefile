@@ -86,9 +86,10 @@ token: ## print a token for the local API: make token USER=alice GROUPS=operator
 
 # Elsewhere than to `make dev`: make definitions API_URL=https://… TOKEN=…, with an operator's token.
 REASON ?= pushed from the repository
-definitions: export IHELPER_API_URL := $(API_URL)
-definitions: export IHELPER_TOKEN := $(TOKEN)
-definitions: export IHELPER_REASON := $(REASON)
+# As they were given: an address of the local AWS has a dollar in it.
+definitions: export IHELPER_API_URL := $(value API_URL)
+definitions: export IHELPER_TOKEN := $(value TOKEN)
+definitions: export IHELPER_REASON := $(value REASON)
 definitions: ## make infra/definitions the current ones of a running bundle, saying what changed: REASON=... CANARY=10
 	@$(PYTHON) infra/local/definitions.py --reason "$$IHELPER_REASON" $(if $(CANARY),--canary $(CANARY))
 
