@@ -99,6 +99,21 @@ fn functions_that_read_documents_have_room_for_them_and_for_their_readers() {
 }
 
 #[test]
+fn every_alarm_names_a_section_of_the_runbook() {
+    let runbook = include_str!("../../docs/runbook.md");
+    let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
+    let sections: BTreeSet<String> = headings.map(|heading| heading.to_lowercase().replace(' ', "-")).collect();
+    let alarms = template("infra/templates/alarms.yaml");
+    let alarms: Vec<&Value> = alarms["Resources"].as_object().unwrap().values().collect();
+    assert!(!alarms.is_empty());
+    for alarm in alarms {
+        let description = text(alarm, "/Properties/AlarmDescription");
+        let section = description.rsplit_once("docs/runbook.md#").map(|(_, section)| section);
+        assert!(section.is_some_and(|section| sections.contains(section)), "{description}");
+    }
+}
+
+#[test]
 fn whatever_keeps_something_can_be_encrypted_with_the_bundles_own_key() {
     let key_of = [
         ("AWS::DynamoDB::Table", "/SSESpecification/KMSMasterKeyId"),
