@@ -114,6 +114,34 @@ fn every_alarm_names_a_section_of_the_runbook() {
 }
 
 #[test]
+fn the_dashboard_shows_every_alarm_every_queue_and_every_function() {
+    let dashboard = template("infra/templates/dashboard.yaml");
+    let body = text(&dashboard, "/Resources/Dashboard/Properties/DashboardBody");
+    let parsed: Value = serde_json::from_str(body).unwrap();
+    assert!(parsed["widgets"].as_array().unwrap().len() > 5);
+    let names = |path: &str, kind: &str, property: &str| -> Vec<String> {
+        let template = template(path);
+        let resources = template["Resources"].as_object().unwrap().values();
+        let named = resources.filter(|resource| resource["Type"] == kind);
+        named
+            .map(|resource| text(resource, &format!("/Properties/{property}")).replace("AWS::StackName", "StackName"))
+            .collect()
+    };
+    let shown = [
+        ("infra/templates/alarms.yaml", "AWS::CloudWatch::Alarm", "AlarmName"),
+        ("infra/templates/queues.yaml", "AWS::SQS::Queue", "QueueName"),
+        ("template.yaml", "AWS::Serverless::Function", "FunctionName"),
+    ];
+    for (path, kind, property) in shown {
+        let names = names(path, kind, property);
+        assert!(!names.is_empty(), "{kind}");
+        for name in names {
+            assert!(body.contains(&format!("{name}\"")), "{name} is not on the dashboard");
+        }
+    }
+}
+
+#[test]
 fn whatever_keeps_something_can_be_encrypted_with_the_bundles_own_key() {
     let key_of = [
         ("AWS::DynamoDB::Table", "/SSESpecification/KMSMasterKeyId"),
