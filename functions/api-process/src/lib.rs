@@ -199,6 +199,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         ],
     ]
     .concat();
+    let usage = [parameter[0].clone(), invalid("since", "is after 2026-01-31")];
     let texts = || DefaultBodyLimit::max(definitions::MAX_BODY_BYTES);
 
     // Anybody may come to a callback, so nobody may bring much.
@@ -222,7 +223,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(told(routes!(definitions::diff), &no_version))
         .routes(told(routes!(definitions::rollback), &body_of(&change)))
         .routes(told(routes!(definitions::canary), &body_of(&change)))
-        .routes(told(routes!(usage::show), &parameter))
+        .routes(told(routes!(usage::show), &usage))
         .routes(told(routes!(uploads::offer), &body_of(&[invalid("bytes", "is missing")])))
         .routes(told(routes!(health), &[]))
 }

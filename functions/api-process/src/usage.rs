@@ -128,10 +128,10 @@ impl Wanted {
         }
         let since = since.unwrap_or_else(|| until.saturating_sub((DAYS - 1).days()));
         if since > until {
-            return Err(wrong("since", format!("is after {until}")));
+            return Err(Problem::invalid("since", format!("is after {until}")));
         }
         if since < until.saturating_sub((MOST_DAYS - 1).days()) {
-            return Err(wrong("since", format!("is more than {MOST_DAYS} days before {until}")));
+            return Err(Problem::invalid("since", format!("is more than {MOST_DAYS} days before {until}")));
         }
         Ok(Self { since, until, workflows })
     }
