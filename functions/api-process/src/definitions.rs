@@ -598,8 +598,10 @@ impl Query {
     }
 
     fn number(&self, name: &str) -> Result<Option<u32>, Problem> {
-        let number = self.text(name).map(str::parse).transpose();
-        number.map_err(|_| Problem::invalid(name, "is not a number"))
+        // As large as the contract tells: numbers of 32 bits have a sign there.
+        let number = |text: &str| text.parse().ok().filter(|number| *number <= i32::MAX as u32);
+        let wrong = || Problem::invalid(name, format!("is not a number from 0 to {}", i32::MAX));
+        self.text(name).map(|text| number(text).ok_or_else(wrong)).transpose()
     }
 
     fn terms(&self) -> Result<Option<Terms>, Problem> {

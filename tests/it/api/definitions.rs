@@ -205,6 +205,7 @@ async fn a_parameter_that_is_unknown_or_no_number_is_named() {
     for (path, field) in [
         (format!("{EMAIL}?versoin=1"), "versoin"),
         (format!("{EMAIL}?version=one"), "version"),
+        (format!("{EMAIL}/versions?before=2147483648"), "before"),
         (format!("{EMAIL}/versions?limit=101"), "limit"),
         (format!("{EMAIL}/diff?from=1"), "to"),
     ] {
