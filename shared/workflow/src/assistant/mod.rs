@@ -178,14 +178,8 @@ impl Assistant for PromptAssistant {
             outside: vec![("document", document), ("criterion", criterion.text.clone())],
             inside: vec![("is_truncated", json!(content.truncated))],
         };
-        match self.ask_model(question, ReviewAnswer::check).await {
-            Ok(answer) => Ok(Answer { value: answer.value.into(), usage: answer.usage }),
-            Err(stop) => {
-                let usage = self.degraded(stop).await?;
-                let answer = RulesAssistant.review_document(definition, content, criterion).await?;
-                Ok(Answer { value: answer.value, usage })
-            }
-        }
+        let answer = self.ask_model(question, ReviewAnswer::check).await;
+        self.else_rules(answer, Review::from, || RulesAssistant.review_document(definition, content, criterion)).await
     }
 
     async fn analyze_task(
@@ -209,14 +203,8 @@ impl Assistant for PromptAssistant {
                 ("recipients", json!(definition.recipients.keys().collect::<Vec<_>>())),
             ],
         };
-        match self.ask_model(question, |answer: &PlanAnswer| answer.check(tools)).await {
-            Ok(answer) => Ok(Answer { value: Plan::from(&answer.value), usage: answer.usage }),
-            Err(stop) => {
-                let usage = self.degraded(stop).await?;
-                let answer = RulesAssistant.analyze_task(definition, task, tools).await?;
-                Ok(Answer { value: answer.value, usage })
-            }
-        }
+        let answer = self.ask_model(question, |answer: &PlanAnswer| answer.check(tools)).await;
+        self.else_rules(answer, |plan| Plan::from(&plan), || RulesAssistant.analyze_task(definition, task, tools)).await
     }
 
     async fn generate_report(
@@ -235,14 +223,8 @@ impl Assistant for PromptAssistant {
             outside: vec![("task", json!(task).to_string()), ("results", json!(results).to_string())],
             inside: Vec::new(),
         };
-        match self.ask_model(question, ReportAnswer::check).await {
-            Ok(answer) => Ok(Answer { value: answer.value.into(), usage: answer.usage }),
-            Err(stop) => {
-                let usage = self.degraded(stop).await?;
-                let answer = RulesAssistant.generate_report(definition, task, results).await?;
-                Ok(Answer { value: answer.value, usage })
-            }
-        }
+        let answer = self.ask_model(question, ReportAnswer::check).await;
+        self.else_rules(answer, TaskReport::from, || RulesAssistant.generate_report(definition, task, results)).await
     }
 
     async fn ask(&self, definition: &Definition, instruction: &str, text: &str) -> Result<Answer<String>, Failure> {
@@ -257,14 +239,8 @@ impl Assistant for PromptAssistant {
             outside: vec![("instruction", instruction.to_owned()), ("text", text.to_owned())],
             inside: Vec::new(),
         };
-        match self.ask_model(question, Answered::check).await {
-            Ok(answer) => Ok(Answer { value: answer.value.answer, usage: answer.usage }),
-            Err(stop) => {
-                let usage = self.degraded(stop).await?;
-                let answer = RulesAssistant.ask(definition, instruction, text).await?;
-                Ok(Answer { value: answer.value, usage })
-            }
-        }
+        let answer = self.ask_model(question, Answered::check).await;
+        self.else_rules(answer, |answered| answered.answer, || RulesAssistant.ask(definition, instruction, text)).await
     }
 }
 
@@ -283,6 +259,26 @@ impl From<Failure> for Unasked {
 }
 
 impl PromptAssistant {
+    /// The model's answer; where no model can answer, what the rules say when they are asked then.
+    async fn else_rules<T, U, Asked>(
+        &self,
+        answer: Result<Answer<T>, Unasked>,
+        of: impl FnOnce(T) -> U,
+        rules: impl FnOnce() -> Asked,
+    ) -> Result<Answer<U>, Failure>
+    where
+        Asked: Future<Output = Result<Answer<U>, Failure>>,
+    {
+        match answer {
+            Ok(Answer { value, usage }) => Ok(Answer { value: of(value), usage }),
+            Err(stop) => {
+                let usage = self.degraded(stop).await?;
+                Ok(Answer { value: rules().await?.value, usage })
+            }
+        }
+    }
+
+    /// The model's answer laid over what the rules have said already; that alone, where no model can answer.
     async fn or_rules<T, U>(
         &self,
         answer: Result<Answer<T>, Unasked>,
