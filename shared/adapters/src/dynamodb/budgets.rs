@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
-    config::retry::RetryConfig, operation::update_item::builders::UpdateItemFluentBuilder,
-    types::ReturnValuesOnConditionCheckFailure,
+    operation::update_item::builders::UpdateItemFluentBuilder, types::ReturnValuesOnConditionCheckFailure,
 };
 use ihelper_workflow::{
     domain::Failure,
@@ -14,7 +13,7 @@ use jiff::Timestamp;
 use super::{
     Table, Written,
     item::{Item, Reader, expiry, number, text},
-    later, vanished,
+    later, once, vanished,
 };
 
 /// How long an account stays after its day: the table deletes late rather than early, and a clock may be wrong.
@@ -29,7 +28,7 @@ const SETTLE: &str = "dynamodb settle budget";
 /// Budgets on the table: one item for each account, with all that was `taken` and not given back, and what of that calls
 /// under way have `held`. No caller's name is kept in clear.
 ///
-/// The SDK repeats none of these writes: a sum that is added twice is wrong.
+/// The SDK repeats none of these writes.
 #[derive(Clone, Debug)]
 pub struct TableBudgets {
     table: Table,
@@ -53,8 +52,7 @@ impl TableBudgets {
     }
 
     async fn write(&self, call: &str, update: UpdateItemFluentBuilder) -> Result<Written<()>, Failure> {
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
-        let outcome = update.customize().config_override(once).send().await;
+        let outcome = update.customize().config_override(once()).send().await;
         Ok(match self.table.written(call, outcome)? {
             Written::Done(_) => Written::Done(()),
             Written::Denied(standing) => Written::Denied(standing),

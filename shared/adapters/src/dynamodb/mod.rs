@@ -69,6 +69,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::{
     Client,
+    config::retry::RetryConfig,
     error::SdkError,
     operation::{
         put_item::{PutItemError, PutItemOutput},
@@ -196,6 +197,11 @@ impl fmt::Debug for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Table").field("name", &self.inner.name).finish_non_exhaustive()
     }
+}
+
+/// Has the SDK send a write once: a sum that is added twice is wrong.
+fn once() -> aws_sdk_dynamodb::config::Builder {
+    aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
 /// A moment later by this much, or the last moment that there is.

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
 use ihelper_workflow::{
     domain::{Failure, Kind, WorkflowType, run::Usage},
     ports::UsageLedger,
@@ -11,7 +10,7 @@ use jiff::{civil::Date, tz::TimeZone};
 use super::{
     Table,
     item::{Item, Reader, damaged, expiry, number, text},
-    later,
+    later, once,
 };
 use crate::failures::failure;
 
@@ -22,7 +21,7 @@ const DAY: &str = "DAY#";
 
 /// What models took, on the table: one item for each workflow and day.
 ///
-/// The SDK repeats none of the writes: a number that is added twice is wrong.
+/// The SDK repeats none of the writes.
 #[derive(Clone, Debug)]
 pub struct TableUsageLedger {
     table: Table,
@@ -50,7 +49,6 @@ impl UsageLedger for TableUsageLedger {
             .to_zoned(TimeZone::UTC)
             .map_err(|_| Failure::new(Kind::Validation, format!("{day} is beyond the calendar")))?
             .timestamp();
-        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
         let outcome = self
             .table
             .client()
@@ -72,7 +70,7 @@ impl UsageLedger for TableUsageLedger {
             .expression_attribute_values(":expires_at", expiry(later(midnight, KEPT)))
             .set_return_consumed_capacity(self.table.capacity())
             .customize()
-            .config_override(once)
+            .config_override(once())
             .send()
             .await;
         self.table.written("dynamodb add usage", outcome).map(drop)
