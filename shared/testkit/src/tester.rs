@@ -296,6 +296,13 @@ impl WorkflowTester {
         Worker::new(self.ports.of_a_worker(), configuration, self.definitions.clone(), workflows, LEASE)
     }
 
+    /// A worker on ports that differ from the tester's, with every workflow: on the clock of this machine, where something
+    /// real takes its time.
+    pub fn worker_of(&self, ports: &Ports) -> Worker {
+        let configuration = Arc::new(self.worker.configuration().clone());
+        Worker::new(ports.of_a_worker(), configuration, self.definitions.clone(), ports.workflows(), LEASE)
+    }
+
     /// Changes the tester's definitions. Their golden cases are played on its assistant.
     pub fn versions(&self) -> Versions {
         let rehearsal = Rehearsal {

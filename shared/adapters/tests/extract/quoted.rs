@@ -21,9 +21,8 @@ use ihelper_workflow::{
         task::{Plan, StepResult, TaskInput, TaskReport},
     },
     embedded,
-    engine::{Deadline, Outcome, Worker, Workflow},
+    engine::{Deadline, Outcome},
     ports::{Answer, Assistant, Clock, Entropy as _},
-    workflows::DocumentReview,
 };
 use serde_json::{Value, json};
 
@@ -89,20 +88,10 @@ async fn quoted(file: &[u8], words: &[&str]) -> Vec<Finding> {
     let tester = WorkflowTester::with_assistant(embedded::definitions().unwrap(), Arc::new(Parrot));
     // The tester's own clock moves while a child reads.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let ports = Ports { clock: Arc::clone(&clock), ..tester.ports().clone() };
     let limits = Limits { timeout: Duration::from_secs(60), ..Limits::default() };
-    let of_a_worker = ports.of_a_worker();
-    let review = DocumentReview {
-        assistant: ports.assistant,
-        extractor: Arc::new(IsolatedExtractor::new(PathBuf::from(env!("CARGO_BIN_EXE_extract-document")), limits)),
-        objects: ports.objects,
-        tracking: ports.tracking,
-        clock: ports.clock,
-    };
-    let configuration = Arc::new(embedded::configuration().unwrap());
-    let definitions = embedded::known_definitions().unwrap();
-    let lease = Duration::from_secs(60);
-    let worker = Worker::new(of_a_worker, configuration, definitions, [Arc::new(review) as Arc<dyn Workflow>], lease);
+    let extractor = IsolatedExtractor::new(PathBuf::from(env!("CARGO_BIN_EXE_extract-document")), limits);
+    let ports = Ports { clock: Arc::clone(&clock), extractor: Arc::new(extractor), ..tester.ports().clone() };
+    let worker = tester.worker_of(&ports);
     let content = BASE64_STANDARD.encode(file);
     let data = json!({"id": "d1", "file": {"content": content}, "review_criteria": words});
     let input = input::parse(WorkflowType::DocumentReview, data).unwrap();

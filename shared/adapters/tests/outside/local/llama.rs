@@ -19,7 +19,7 @@ use ihelper_workflow::{
         run::{Origin, Trigger},
     },
     embedded,
-    engine::{Deadline, Outcome, Worker},
+    engine::{Deadline, Outcome},
     models::{Node, Router},
     ports::{AnswerSchema, Clock, Entropy as _, Model as _, ModelFailure, ModelFault, ModelRequest, Speaker, Turn},
 };
@@ -132,10 +132,7 @@ async fn documents_and_emails_run_on_a_real_server_and_count_what_it_took() {
     let tester = WorkflowTester::with_assistant(embedded::definitions().unwrap(), Arc::new(assistant));
     // The tester's own clock moves while a server thinks.
     let ports = Ports { clock: Arc::clone(&clock), ..tester.ports().clone() };
-    let configuration = Arc::new(embedded::configuration().unwrap());
-    let definitions = embedded::known_definitions().unwrap();
-    let lease = Duration::from_secs(60);
-    let worker = Worker::new(ports.of_a_worker(), configuration, definitions, ports.workflows(), lease);
+    let worker = tester.worker_of(&ports);
     for (workflow, data, calls) in [
         (
             WorkflowType::DocumentReview,
