@@ -23,7 +23,7 @@ dev: ## keep the bundle up on this machine, until Ctrl-C
 test: nextest ## units, contracts, integration, and end to end on the local AWS
 	$(NEXTEST) -E 'not package(ihelper-e2e)'
 	cargo test --doc --workspace $(QUICK)
-	$(STACK) run --all-targets --parameter SenderAddress=assistant@other.example -- \
+	$(STACK) run --all-targets --traces --parameter SenderAddress=assistant@other.example -- \
 	  $(STACK) run --all-targets --parameter LeaseSeconds=5 -- $(NEXTEST) --run-ignored all \
 	  -E 'package(ihelper-e2e) or (package(ihelper-adapters) and test(local::))'
 	@$(MAKE) --no-print-directory contract SECONDS=25 SEED=1

@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -70,6 +71,8 @@ def main():
         if name == "build":
             continue
         command.add_argument("--port", type=int, default=0, help="port of the local AWS; a free one unless given")
+        command.add_argument("--traces", action="store_true",
+                             help="send spans to a free port, on which nobody listens but a test: the output `traces_endpoint`")
         command.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE",
                              help="a parameter of template.yaml, such as LeaseSeconds=5; may be repeated")
     commands.choices["run"].add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- command")
@@ -228,8 +231,11 @@ def start(folder, outputs_path, options, tied=True):
     install_tools(["sam", "ministack", *(["mcp", "llama", "contract"] if options.all_targets else [])])
     build_functions(options.all_targets)
     process, endpoint = start_local_aws(folder, options.port, tied)
-    outputs = deploy(folder, endpoint, dict(item.split("=", 1) for item in options.parameter))
-    outputs["process"] = process.pid
+    parameters = dict(item.split("=", 1) for item in options.parameter)
+    if options.traces:
+        parameters["TracesEndpoint"] = f"http://127.0.0.1:{quiet_port()}/v1/traces"
+    outputs = deploy(folder, endpoint, parameters)
+    outputs |= {"process": process.pid, "traces_endpoint": parameters.get("TracesEndpoint")}
     staged = outputs_path.with_suffix(".tmp")
     staged.write_text(json.dumps(outputs, indent=2) + "\n")
     staged.rename(outputs_path)
@@ -580,6 +586,15 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def quiet_port():
+    """A free port that the system gives to nobody by itself, so that it still is free when a test comes to listen."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def http(method, url, body=None):

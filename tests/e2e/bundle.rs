@@ -29,6 +29,7 @@ struct Outputs {
     buckets: BTreeMap<String, String>,
     sender: String,
     process: u32,
+    traces_endpoint: Option<String>,
 }
 
 /// Names the file with the outputs of the stack around these tests.
@@ -109,6 +110,12 @@ impl Bundle {
     /// The file with the outputs of the other bundle's stack, for programs that talk to it.
     pub(crate) fn other_outputs() -> String {
         std::env::var(OTHER_OUTPUTS).unwrap()
+    }
+
+    /// Where the bundle sends its spans, as host and port.
+    pub(crate) fn traces_address(&self) -> &str {
+        let endpoint = self.outputs.traces_endpoint.as_deref().expect("the stack sends spans: `stack.py run --traces`");
+        endpoint.trim_start_matches("http://").split('/').next().unwrap()
     }
 
     /// The address that the bundle writes from.

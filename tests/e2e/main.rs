@@ -11,5 +11,6 @@ mod load;
 mod logs;
 mod loops;
 mod queues;
+mod traces;
 mod triggers;
 mod versions;

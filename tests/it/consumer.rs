@@ -20,7 +20,7 @@ use ihelper_workflow::{
     },
     embedded,
     engine::{Context, Deadline, Stop, Workflow},
-    ports::{Clock as _, Closing, Journal as _, Queue as _},
+    ports::{Clock as _, Closing, Journal as _, Monitor, Queue as _, Unwatched},
 };
 use serde_json::{Value, json};
 
@@ -42,8 +42,8 @@ impl Visibility for Changes {
     }
 }
 
-struct Bench {
-    tester: WorkflowTester,
+pub(crate) struct Bench {
+    pub(crate) tester: WorkflowTester,
     changes: Arc<Changes>,
     consumer: Consumer,
 }
@@ -53,10 +53,15 @@ fn bench(workflow: WorkflowType) -> Bench {
 }
 
 fn bench_on(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
+    bench_watched_by(workflow, tester, Arc::new(Unwatched))
+}
+
+/// A consumer whose runs are watched.
+pub(crate) fn bench_watched_by(workflow: WorkflowType, tester: WorkflowTester, monitor: Arc<dyn Monitor>) -> Bench {
     let changes = Arc::new(Changes::default());
     let consumer = Consumer {
         workflow,
-        worker: tester.worker_on().that_sends_letters(),
+        worker: tester.worker_on().that_sends_letters().watched_by(monitor),
         control: tester.control(),
         queue: Arc::new(tester.queue.clone()),
         tokens: crate::doors::tokens(&MemoryIssuer::new(), &tester.clock),
@@ -67,7 +72,7 @@ fn bench_on(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
     Bench { tester, changes, consumer }
 }
 
-fn batch(bodies: &[&str]) -> SqsEvent {
+pub(crate) fn batch(bodies: &[&str]) -> SqsEvent {
     let mut event = SqsEvent::default();
     event.records = bodies
         .iter()
@@ -85,7 +90,7 @@ fn batch(bodies: &[&str]) -> SqsEvent {
 }
 
 impl Bench {
-    async fn handle(&self, bodies: &[&str]) -> Vec<String> {
+    pub(crate) async fn handle(&self, bodies: &[&str]) -> Vec<String> {
         let deadline = self.tester.clock.now().checked_add(Duration::from_secs(290)).unwrap();
         self.handle_until(bodies, Deadline::at(deadline)).await
     }
@@ -106,7 +111,7 @@ impl Bench {
         self.handle_batch(event, Deadline::at(deadline)).await
     }
 
-    async fn handle_batch(&self, batch: SqsEvent, deadline: Deadline) -> Vec<String> {
+    pub(crate) async fn handle_batch(&self, batch: SqsEvent, deadline: Deadline) -> Vec<String> {
         let response = self.consumer.handle(batch, deadline).await;
         response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }

@@ -8,7 +8,7 @@ use ihelper_workflow::{
     domain::{Failure, Kind, Status, WorkflowType, document::ObjectRef, input},
     embedded,
     engine::{Begun, Deadline, Outcome},
-    ports::{Clock as _, Closing, Journal as _},
+    ports::{Clock as _, Closing, Journal as _, Unwatched},
 };
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ pub(crate) fn handler(tester: &WorkflowTester) -> EventHandler {
         answers: Arc::new(tester.answers.clone()),
         tokens: crate::doors::tokens(&MemoryIssuer::new(), &tester.clock),
         clock: Arc::new(tester.clock.clone()),
+        monitor: Arc::new(Unwatched),
         mail_bucket: "mail".to_owned(),
         document_bucket: "documents".to_owned(),
         review_criteria: documents.unwrap().review_criteria,

@@ -9,6 +9,7 @@ mod golden;
 mod guides;
 mod mail;
 mod models;
+mod monitor;
 mod sweep;
 mod tasks;
 mod template;

@@ -29,7 +29,7 @@ fn definitions(rest: &str) -> Vec<Definition> {
     definitions
 }
 
-fn pinned(rest: &str) -> WorkflowTester {
+pub(crate) fn pinned(rest: &str) -> WorkflowTester {
     WorkflowTester::with_definitions(definitions(rest))
 }
 

@@ -6,7 +6,10 @@ use std::{
 };
 
 use api_process::{Door, ROUTES};
-use ihelper_runtime::{extract::Limits, settings::Settings};
+use ihelper_runtime::{
+    extract::Limits,
+    settings::{Observation, Settings},
+};
 use ihelper_workflow::{domain::WorkflowType, embedded};
 use serde_json::Value;
 
@@ -194,8 +197,12 @@ fn every_variable_of_the_template_is_read() {
         read.borrow_mut().insert(name.to_owned());
         None
     }));
-    // The log's level is read before there are settings, and the key of a model where the configuration names it.
-    read.borrow_mut().extend(["LOG_LEVEL".to_owned(), "MODEL_KEY".to_owned()]);
+    drop(Observation::read(|name| {
+        read.borrow_mut().insert(name.to_owned());
+        None
+    }));
+    // The key of a model is read where the configuration names it.
+    read.borrow_mut().insert("MODEL_KEY".to_owned());
     let unread: Vec<&String> = globals.keys().filter(|name| !read.borrow().contains(*name)).collect();
     assert!(unread.is_empty(), "{unread:?}");
 }

@@ -14,7 +14,7 @@ use ihelper_workflow::{
         run::{StepKind, StepRecord, StepState},
     },
     engine::{Cancelling, Retry, Retrying, Settling},
-    ports::{Action, Receipt, What},
+    ports::{Action, Receipt, Seen, What},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,8 +39,15 @@ use crate::{
 )]
 pub(crate) async fn cancel(State(api): State<Arc<Api>>, principal: Principal, id: Id) -> Result<Response, Problem> {
     let (run, _) = find(&api, &principal, &id, Action::CancelRun).await?;
+    let began = api.clock.now();
     match api.control.cancel(run.id, &principal.caller()).await? {
-        Cancelling::Cancelled(run) => Ok(Json(Stopped { status: run.status, run_id: run.id }).into_response()),
+        Cancelling::Cancelled(run) => {
+            // Not when it was cancelled before.
+            if run.finished_at.is_some_and(|at| at >= began) {
+                api.worker.monitor().note(&Seen::Ended(&run));
+            }
+            Ok(Json(Stopped { status: run.status, run_id: run.id }).into_response())
+        }
         Cancelling::Ended(run) => Err(Problem::Ended(run.id, run.status)),
         Cancelling::Unknown => Err(Problem::no_such_run()),
     }

@@ -60,6 +60,7 @@ pub const ROUTES: &[(&str, &str, Action, Door)] = &[
 
 /// Lets a request in, or not.
 pub(crate) async fn enter(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    name(&request);
     // What is no route is answered as such, and no handler without a row gets a principal.
     let Some((action, door)) = route_of(&request) else { return next.run(request).await };
     if door == Door::Open {
@@ -89,6 +90,17 @@ pub(crate) async fn enter(State(api): State<Arc<Api>>, mut request: Request, nex
         standing.note(response.headers_mut());
     }
     response
+}
+
+/// Names the call's span by its route, which has few names, and not by its path.
+fn name(request: &Request) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return };
+    span.record("http.route", path.as_str());
+    span.record("otel.name", format_args!("{} {}", request.method(), path.as_str()));
 }
 
 fn route_of(request: &Request) -> Option<(Action, Door)> {

@@ -23,7 +23,7 @@ mod shield;
 mod uploads;
 mod usage;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -33,16 +33,23 @@ use axum::{
     routing::get,
 };
 use http::HeaderValue;
-use ihelper_runtime::{settings::AuthMode, tokens::Tokens};
+use ihelper_runtime::{
+    settings::AuthMode,
+    telemetry::{self, Parent, TRACEPARENT},
+    tokens::Tokens,
+};
 use ihelper_workflow::{
     domain::Status,
     engine::{Control, Worker},
     ports::{Clock, DeadLetters, Entropy, Journal, Permissions, Queue, Requests, Uploads, UsageLedger},
     versions::Versions,
 };
+use lambda_http::RequestExt as _;
 use serde::Serialize;
 use serde_json::Value;
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::field::Empty;
 use utoipa::ToSchema;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt as _},
@@ -106,6 +113,35 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(24);
 /// How long after a call began an effect may be begun: what remains of the function's 29 s suffices to do it and
 /// to write down that it was done.
 pub const LAST_EFFECT: Duration = Duration::from_secs(14);
+
+/// Answers one call, as work that belongs to the caller's trace, or else to that of the invocation.
+///
+/// # Errors
+/// This never returns one: what fails is an answer too.
+pub async fn call(router: Router, request: lambda_http::Request) -> Result<Response, Infallible> {
+    let span = tracing::debug_span!(
+        "call",
+        otel.name = request.method().as_str(),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = request.method().as_str(),
+        http.route = Empty,
+        http.response.status_code = Empty,
+    );
+    let of_caller = request.headers().get(TRACEPARENT).and_then(|value| Parent::of_traceparent(value.to_str().ok()?));
+    let context = request.lambda_context_ref();
+    let of_xray = || Parent::of_xray(context?.xray_trace_id.as_deref()?);
+    let parent = of_caller.or_else(of_xray);
+    telemetry::at_work(span.clone(), parent, async move {
+        let answer = router.oneshot(request).await?;
+        span.record("http.response.status_code", answer.status().as_u16());
+        if answer.status().is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+        Ok(answer)
+    })
+    .await
+}
 
 /// The API.
 pub fn router(api: Arc<Api>) -> Router {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use api_process::{Api, RateLimit, router};
+use api_process::{Api, RateLimit, call, router};
 use ihelper_runtime::{deployment::Deployment, extract, telemetry};
 use ihelper_workflow::domain::WorkflowType;
+use lambda_http::{Request, service_fn};
 
 fn main() -> Result<(), lambda_http::Error> {
     // The process that reads a document is this same binary.
@@ -14,8 +15,8 @@ fn main() -> Result<(), lambda_http::Error> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_http::Error> {
-    telemetry::start();
-    let deployment = Deployment::from_environment()?;
+    let telemetry = telemetry::start()?;
+    let deployment = Deployment::from_environment(telemetry.monitor())?;
     let api = Api {
         worker: deployment.worker(&WorkflowType::ALL),
         control: deployment.control(),
@@ -34,5 +35,10 @@ async fn serve() -> Result<(), lambda_http::Error> {
         permissions: deployment.permissions()?,
         limit: deployment.settings().quota.map(|quota| RateLimit::new(deployment.request_counts(), quota)),
     };
-    lambda_http::run(router(Arc::new(api))).await
+    let router = router(Arc::new(api));
+    lambda_http::run(service_fn(move |request: Request| {
+        let (router, telemetry) = (router.clone(), telemetry.clone());
+        async move { telemetry.invocation(call(router, request)).await }
+    }))
+    .await
 }

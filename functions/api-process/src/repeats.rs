@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use ihelper_workflow::{
     domain::{Run, RunId, Status, canonical_text, canonical_text_of},
-    ports::{GivesWay, Recalled, Remembered, RequestKey},
+    ports::{GivesWay, Recalled, Remembered, RequestKey, Seen},
 };
 use jiff::Timestamp;
 
@@ -107,6 +107,8 @@ impl Call<'_> {
         let mut source = if fresh { Source::Request } else { Source::Miss };
         let answer = if fresh { self.anew(expire).await } else { self.shared(expire, &mut source).await };
         let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+        let stood = matches!(source, Source::Hit { .. } | Source::Collapsed);
+        self.api.worker.monitor().note(&Seen::ResultWanted { workflow: self.input.workflow(), stood });
         source.note(response.headers_mut());
         response
     }

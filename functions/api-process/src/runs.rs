@@ -10,7 +10,7 @@ use axum::{
 use ihelper_workflow::{
     domain::{
         Kind, Run, RunId, Status, WorkflowType,
-        run::{Origin, StepKind, StepRecord, StepState, Summary, Usage},
+        run::{Footprint, Origin, StepKind, StepRecord, StepState, Summary, Usage},
     },
     ports::{Action, RunFilter, What},
 };
@@ -126,6 +126,8 @@ struct Shown<'a> {
     error: Option<Error<'a>>,
     /// What the assistant was asked.
     usage: Usage,
+    /// What its attempts took of the functions.
+    footprint: Footprint,
     /// What was done, in order. Too many for an answer are at `steps_url`.
     #[schema(required = false)]
     steps: Vec<Step<'a>>,
@@ -223,6 +225,7 @@ fn describe<'a>(run: &'a Run, steps: &'a [StepRecord]) -> Shown<'a> {
             model_text: error.in_vain.as_ref().and_then(|in_vain| in_vain.text.as_deref()),
         }),
         usage: run.usage,
+        footprint: run.footprint,
         steps: steps.iter().map(Step::of).collect(),
         callbacks: waiting_callbacks(run, steps),
         result_url: None,

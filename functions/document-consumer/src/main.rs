@@ -1,6 +1,6 @@
 //! Works through the queue of `document_review`.
 
-use ihelper_runtime::{consumer, extract, telemetry};
+use ihelper_runtime::{consumer, extract};
 use ihelper_workflow::domain::WorkflowType;
 
 fn main() -> Result<(), lambda_runtime::Error> {
@@ -11,6 +11,5 @@ fn main() -> Result<(), lambda_runtime::Error> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_runtime::Error> {
-    telemetry::start();
     consumer::run(WorkflowType::DocumentReview).await
 }

@@ -7,7 +7,11 @@ pub mod event;
 
 use std::sync::Arc;
 
-use ihelper_runtime::{message::NotAuthorised, telemetry, tokens::Tokens};
+use ihelper_runtime::{
+    message::NotAuthorised,
+    telemetry::{self, Parent},
+    tokens::Tokens,
+};
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
@@ -17,7 +21,7 @@ use ihelper_workflow::{
     },
     engine::{Control, Settling},
     mail,
-    ports::{AnswerLedger, Clock, Objects, Queue, Receipt},
+    ports::{AnswerLedger, Clock, Monitor, Objects, Queue, Receipt, Seen},
 };
 use serde_json::{Value, json};
 
@@ -37,6 +41,8 @@ pub struct EventHandler {
     pub tokens: Arc<Tokens>,
     /// Tells when.
     pub clock: Arc<dyn Clock>,
+    /// Learns what became of events.
+    pub monitor: Arc<dyn Monitor>,
     /// Where mail arrives, under `mail/`.
     pub mail_bucket: String,
     /// Where documents arrive, under `documents/`.
@@ -79,6 +85,24 @@ pub enum Error {
 const CRITERIA_METADATA: &str = "review-criteria";
 
 impl EventHandler {
+    /// Handles one event, and tells the monitor. Without a trace of its own, it goes on with that of the invocation.
+    ///
+    /// # Errors
+    /// As [`handle`](Self::handle).
+    pub async fn receive(&self, event: Value, invocation: Option<Parent>) -> Result<Handled, Error> {
+        let span = tracing::debug_span!("event", otel.name = "process event", otel.kind = "consumer");
+        let parent = event::traceparent(&event).and_then(Parent::of_traceparent).or(invocation);
+        let handled = telemetry::at_work(span, parent, self.handle(event)).await;
+        let outcome = match &handled {
+            Ok(Handled::Started { .. }) => "started",
+            Ok(Handled::Settled) => "settled",
+            Ok(Handled::Ignored) => "ignored",
+            Err(_) => "failed",
+        };
+        self.monitor.note(&Seen::Event { outcome });
+        handled
+    }
+
     /// Handles one event, as EventBridge delivers it.
     ///
     /// # Errors

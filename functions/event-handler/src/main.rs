@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use event_handler::EventHandler;
-use ihelper_runtime::{deployment::Deployment, telemetry};
+use ihelper_runtime::{
+    deployment::Deployment,
+    telemetry::{self, Parent},
+};
 use ihelper_workflow::domain::WorkflowType;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::start();
-    let deployment = Deployment::from_environment()?;
+    let telemetry = telemetry::start()?;
+    let deployment = Deployment::from_environment(telemetry.monitor())?;
     let handler = Arc::new(EventHandler {
         queue: deployment.queue(),
         control: deployment.control(),
@@ -19,14 +22,16 @@ async fn main() -> Result<(), Error> {
         answers: deployment.answers(),
         tokens: deployment.tokens(),
         clock: deployment.clock(),
+        monitor: deployment.monitor(),
         mail_bucket: deployment.settings().mail_bucket.clone(),
         document_bucket: deployment.settings().document_bucket.clone(),
         review_criteria: deployment.definition(WorkflowType::DocumentReview).review_criteria.clone(),
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let handler = Arc::clone(&handler);
+        let (handler, telemetry) = (Arc::clone(&handler), telemetry.clone());
         async move {
-            match handler.handle(event.payload).await {
+            let xray = event.context.xray_trace_id.as_deref().and_then(Parent::of_xray);
+            match telemetry.invocation(handler.receive(event.payload, xray)).await {
                 Ok(_handled) => Ok(()),
                 Err(error) => {
                     let message = error.to_string();

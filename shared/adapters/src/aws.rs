@@ -15,6 +15,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{SdkConfig, region::Region};
 
+#[cfg(any(feature = "dynamodb", feature = "s3"))]
+use crate::work::CountsRequests;
+
 /// How often the SDK tries one call, all attempts counted. The engine repeats steps on its own schedule; this only
 /// bridges a broken connection or a moment of throttling.
 const ATTEMPTS: u32 = 3;
@@ -119,7 +122,10 @@ impl Aws {
     #[cfg(feature = "dynamodb")]
     pub(crate) fn dynamodb(&self) -> Lazy<aws_sdk_dynamodb::Client> {
         let config = self.config.clone();
-        Lazy::new(Box::new(move || aws_sdk_dynamodb::Client::new(&config)))
+        Lazy::new(Box::new(move || {
+            let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(CountsRequests).build();
+            aws_sdk_dynamodb::Client::from_conf(config)
+        }))
     }
 
     #[cfg(feature = "eventbridge")]
@@ -134,7 +140,10 @@ impl Aws {
         Lazy::new(Box::new(move || {
             let is_local = config.endpoint_url().is_some();
             // A local AWS has no host name per bucket.
-            let config = aws_sdk_s3::config::Builder::from(&config).force_path_style(is_local).build();
+            let config = aws_sdk_s3::config::Builder::from(&config)
+                .force_path_style(is_local)
+                .interceptor(CountsRequests)
+                .build();
             aws_sdk_s3::Client::from_conf(config)
         }))
     }

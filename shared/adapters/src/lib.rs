@@ -6,6 +6,7 @@
 //! - [`bedrock`], [`openai`]: models.
 //! - [`cedar`], [`issuer`]: who may do what, and the keys of who says who somebody is.
 //! - [`http`], [`mcp`]: what tasks reach beyond AWS.
+//! - [`work`], [`otlp`]: what the work at hand takes and the trace that it belongs to, and where spans go.
 //! - [`extract`]: text out of documents.
 //! - [`failures`]: the one translation of the services' errors into the domain's.
 //! - [`system`]: the system's clock and randomness.
@@ -41,6 +42,8 @@ pub mod issuer;
 pub mod mcp;
 #[cfg(feature = "openai")]
 pub mod openai;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "scheduler")]
@@ -50,3 +53,5 @@ pub mod ses;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 pub mod system;
+#[cfg(feature = "aws")]
+pub mod work;

@@ -1,6 +1,6 @@
 //! The system's clock and randomness.
 
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use async_trait::async_trait;
 use ihelper_workflow::ports::{Clock, Entropy};
@@ -36,9 +36,30 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// The most memory that this process has held, in bytes; zero where the system does not tell.
+pub fn peak_memory_bytes() -> u64 {
+    // The kernel writes its status into less than this.
+    let mut status = [0; 4096];
+    let read = std::fs::File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
+    let status = &status[..read.unwrap_or_default()];
+    peak_of(&String::from_utf8_lossy(status)).unwrap_or_default()
+}
+
+fn peak_of(status: &str) -> Option<u64> {
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_of_memory_is_read_as_the_kernel_writes_it() {
+        assert_eq!(peak_of("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n"), Some(2048 * 1024));
+        assert_eq!(peak_of("Name:\tx\n"), None);
+        assert!(peak_memory_bytes() > 64 * 1024);
+    }
 
     #[test]
     fn random_numbers_differ() {

@@ -13,7 +13,7 @@ use ihelper_workflow::{
     assistant::{Accounts, FenceKey, PromptAssistant},
     domain::configuration::{AssistantKind, AssistantSettings, NodeSettings, Provider},
     models::{Node, Router},
-    ports::{Assistant, Clock, Model},
+    ports::{Assistant, Clock, Model, Monitor},
     rules::RulesAssistant,
 };
 use lambda_runtime::Error;
@@ -29,6 +29,7 @@ pub(crate) fn assistant(
     keys: &BTreeMap<String, Secret>,
     aws: &Aws,
     table: &Table,
+    monitor: &Arc<dyn Monitor>,
 ) -> Result<Arc<dyn Assistant>, Error> {
     if settings.kind == AssistantKind::Rules {
         return Ok(Arc::new(RulesAssistant));
@@ -40,7 +41,9 @@ pub(crate) fn assistant(
     distinct.dedup();
     Ok(Arc::new(PromptAssistant {
         name: distinct.join(", "),
-        router: Arc::new(Router::new(nodes, Arc::clone(&clock), settings.hedge_after())),
+        router: Arc::new(
+            Router::new(nodes, Arc::clone(&clock), settings.hedge_after()).watched_by(Arc::clone(monitor)),
+        ),
         degrades_to_rules: settings.degrades_to_rules(),
         accounts: Accounts {
             budgets: Arc::new(TableBudgets::new(table.clone())),
@@ -94,7 +97,7 @@ mod tests {
         dynamodb::RETENTION,
         s3::S3Values,
     };
-    use ihelper_workflow::domain::configuration::Configuration;
+    use ihelper_workflow::{domain::configuration::Configuration, ports::Unwatched};
 
     use super::*;
 
@@ -107,7 +110,8 @@ mod tests {
         let aws = Aws::new("us-east-1", credentials, None, Timeouts::default());
         let table = Table::new(&aws, "table", Arc::new(S3Values::new(&aws, "bucket")), RETENTION);
         let keys = keys.iter().map(|(name, key)| ((*name).to_owned(), Secret::new(*key))).collect();
-        super::assistant(&settings, &keys, &aws, &table).map_err(|error| error.to_string())
+        super::assistant(&settings, &keys, &aws, &table, &(Arc::new(Unwatched) as Arc<dyn Monitor>))
+            .map_err(|error| error.to_string())
     }
 
     const NODES: &str = "assistant:

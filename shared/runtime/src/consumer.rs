@@ -21,7 +21,7 @@ use ihelper_workflow::{
         run::{Origin, Trigger},
     },
     engine::{Control, Deadline, Outcome, Retry, Retrying, Worker},
-    ports::{Clock, DeadLetter, Queue, REDRIVE_OF, REDRIVE_SENT_AT},
+    ports::{Clock, DeadLetter, Queue, REDRIVE_OF, REDRIVE_SENT_AT, Seen},
 };
 use jiff::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -29,7 +29,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use crate::{
     deployment::Deployment,
     message::{Message, NotAuthorised, Source, Wire, without_token},
-    telemetry,
+    telemetry::{self, Parent, TRACEPARENT},
     tokens::Tokens,
 };
 
@@ -81,13 +81,14 @@ enum Verdict {
 /// # Errors
 /// This returns an error when the environment is not complete, or the Lambda runtime ends.
 pub async fn run(workflow: WorkflowType) -> Result<(), Error> {
-    let deployment = Deployment::from_environment()?;
+    let telemetry = telemetry::start()?;
+    let deployment = Deployment::from_environment(telemetry.monitor())?;
     let consumer = Arc::new(deployment.consumer(workflow));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let consumer = Arc::clone(&consumer);
+        let (consumer, telemetry) = (Arc::clone(&consumer), telemetry.clone());
         async move {
             let deadline = deadline(event.context.deadline);
-            Ok::<_, Error>(consumer.handle(event.payload, deadline).await)
+            Ok::<_, Error>(telemetry.invocation(consumer.handle(event.payload, deadline)).await)
         }
     }))
     .await
@@ -121,7 +122,14 @@ impl Consumer {
     /// Works on one message; gives its id when it is to come back.
     async fn settle(&self, message: SqsMessage, deadline: Deadline, in_hand: &InHand) -> Option<String> {
         let message_id = message.message_id.clone().unwrap_or_default();
-        let verdict = self.work_on(&message, deadline).await;
+        let span = tracing::debug_span!(
+            "message",
+            otel.name = format_args!("process {}", self.workflow),
+            otel.kind = "consumer",
+            messaging.system = "aws_sqs",
+            messaging.message.id = message_id,
+        );
+        let verdict = telemetry::at_work(span, parent_of(&message), self.work_on(&message, deadline)).await;
         // What is done Lambda deletes with the whole batch; until then it stays invisible with its neighbours.
         let Verdict::Return { after } = verdict else { return None };
         let receipt = message.receipt_handle.unwrap_or_default();
@@ -142,6 +150,9 @@ impl Consumer {
             Ok(Message::Resume(run)) if is_redriven(message) => return self.retry(run, deadline).await,
             Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
             Ok(Message::Start { input, run_id, source }) => {
+                if let Some(age) = age_of_new(message, self.clock.now()) {
+                    self.worker.monitor().note(&Seen::Received { workflow: self.workflow, age });
+                }
                 let run = run_id.unwrap_or_else(|| run_of(message, self.clock.now()));
                 let origin = origin(message, source);
                 self.worker.start(&input, run, origin, deadline).await.map(|outcome| (run, outcome))
@@ -279,6 +290,7 @@ impl Consumer {
             Ok(()) => {
                 let message = telemetry::message_of(letter.kind, &letter.reason);
                 tracing::error!(error.kind = %letter.kind, error.message = message, "dead letter");
+                self.worker.monitor().note(&Seen::DeadLetter { workflow: self.workflow, kind: letter.kind });
                 Verdict::Delete
             }
             Err(failure) => {
@@ -360,6 +372,21 @@ fn is_redriven(message: &SqsMessage) -> bool {
 /// When a message was sent, as the queue itself noted it.
 fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
     Timestamp::from_millisecond(message.attributes.get("SentTimestamp")?.parse().ok()?).ok()
+}
+
+/// How long a message waited that comes out of its queue for the first time. Later ones were put back, or held back, on
+/// purpose.
+fn age_of_new(message: &SqsMessage, now: Timestamp) -> Option<Duration> {
+    let is_first = message.attributes.get("ApproximateReceiveCount").is_some_and(|count| count == "1");
+    let age = Duration::try_from(now.duration_since(sent_at(message)?)).unwrap_or_default();
+    (is_first && !is_redriven(message)).then_some(age)
+}
+
+/// The trace of who sent a message.
+fn parent_of(message: &SqsMessage) -> Option<Parent> {
+    let of_sender = message.message_attributes.get(TRACEPARENT).and_then(|attribute| attribute.string_value.as_deref());
+    let of_xray = || message.attributes.get("AWSTraceHeader").and_then(|header| Parent::of_xray(header));
+    of_sender.and_then(Parent::of_traceparent).or_else(of_xray)
 }
 
 /// One message is one run, however often it is delivered, and also when it went through the dead letters.

@@ -24,8 +24,8 @@ use ihelper_workflow::{
     embedded,
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
-        AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Extractor, Journal, Mailer, Objects, Queue,
-        RequestCounts, Requests, Tracking, Uploads, UsageLedger,
+        AnswerLedger, Assistant, Clock, DeadLetters, Entropy, EventBus, Extractor, Journal, Mailer, Monitor, Objects,
+        Queue, RequestCounts, Requests, Tracking, Uploads, UsageLedger,
     },
     versions::{Rehearsal, Versions},
     workflows::{
@@ -61,19 +61,20 @@ pub struct Deployment {
     queue: SqsQueue,
     mailer: SesMailer,
     assistant: Arc<dyn Assistant>,
+    monitor: Arc<dyn Monitor>,
 }
 
 impl Deployment {
-    /// Reads the environment and the embedded configuration.
+    /// Reads the environment and the embedded configuration; the monitor is told what the workers do.
     ///
     /// # Errors
     /// This returns an error that lists what is missing from the environment, or is wrong in the configuration
     /// or a definition.
-    pub fn from_environment() -> Result<Self, Error> {
-        Self::new(Settings::from_environment()?)
+    pub fn from_environment(monitor: Arc<dyn Monitor>) -> Result<Self, Error> {
+        Self::new(Settings::from_environment()?, monitor)
     }
 
-    fn new(settings: Settings) -> Result<Self, Error> {
+    fn new(settings: Settings, monitor: Arc<dyn Monitor>) -> Result<Self, Error> {
         let credentials = Credentials {
             access_key_id: settings.access_key_id.clone(),
             secret_access_key: settings.secret_access_key.reveal().to_owned(),
@@ -101,7 +102,8 @@ impl Deployment {
         let known = Definitions::new(definitions.clone())
             .with_store(Arc::new(TableDefinitionStore::new(table.clone())), Arc::new(SystemClock));
         let deployment = Self {
-            assistant: assistant(&configuration.assistant, &keys, &aws, &table)?,
+            assistant: assistant(&configuration.assistant, &keys, &aws, &table, &monitor)?,
+            monitor,
             configuration: Arc::new(configuration),
             definitions,
             known,
@@ -207,6 +209,11 @@ impl Deployment {
         Arc::new(TableAnswerLedger::new(self.table.clone()))
     }
 
+    /// Who watches.
+    pub fn monitor(&self) -> Arc<dyn Monitor> {
+        Arc::clone(&self.monitor)
+    }
+
     /// The system's time.
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock)
@@ -223,6 +230,7 @@ impl Deployment {
         let definitions = self.known.clone();
         let workflows = workflows.iter().map(|workflow| self.workflow(*workflow));
         Worker::new(ports, Arc::clone(&self.configuration), definitions, workflows, self.settings.lease)
+            .watched_by(Arc::clone(&self.monitor))
     }
 
     /// The consumer of a workflow's queue.

@@ -1,12 +1,23 @@
 //! What the template tells a function, read from the environment once, at start.
 
-use std::{collections::BTreeMap, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+    ops::RangeInclusive,
+    time::Duration,
+};
 
-use ihelper_adapters::issuer;
+use ihelper_adapters::{
+    aws::Credentials,
+    issuer,
+    otlp::{Endpoint, Signer},
+};
 use ihelper_workflow::{
     domain::{WorkflowType, configuration::Configuration},
     ports::Quota,
 };
+
+use crate::telemetry::SpanSettings;
 
 /// Everything that the environment tells.
 #[derive(Clone, Debug)]
@@ -219,6 +230,104 @@ impl Settings {
     }
 }
 
+/// What a function tells about itself, and to whom.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The least level of its lines: `off`, `error`, `warn`, `info`, `debug` or `trace`, or what `tracing` takes for a
+    /// filter.
+    pub log_level: String,
+    /// The namespace of its metrics; `None` when nobody wants any.
+    pub metrics: Option<String>,
+    /// The function's name.
+    pub function: String,
+    /// Where its spans go; `None` when nobody wants any.
+    pub spans: Option<SpanSettings>,
+}
+
+const METRICS_NAMESPACE: &str = "ihelper";
+const LONGEST_NAMESPACE: usize = 255;
+
+impl Observation {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// This returns an error that lists every variable that is out of range.
+    pub fn from_environment() -> Result<Self, Invalid> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads it from anything that has variables: `LOG_LEVEL` (`info` unless set), `METRICS` (`off`, or the namespace
+    /// of CloudWatch, `ihelper` unless set), `TRACES_ENDPOINT` (none unless set, `xray`, or the address of an OTLP
+    /// endpoint), `TRACES_HEADERS` (`name=value`, separated by commas) and `TRACES_PERCENT` (0 to 100).
+    ///
+    /// # Errors
+    /// As [`from_environment`](Self::from_environment).
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Invalid> {
+        let mut problems = Vec::new();
+        let set = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let metrics = match set("METRICS") {
+            None => Some(METRICS_NAMESPACE.to_owned()),
+            Some(off) if off == "off" => None,
+            Some(namespace) => {
+                if !is_namespace(&namespace) {
+                    problems.push("`METRICS` is neither `off` nor a namespace of CloudWatch".to_owned());
+                }
+                Some(namespace)
+            }
+        };
+        let percent = set("TRACES_PERCENT").map_or(Ok(100.0), |text| text.parse::<f64>());
+        let percent = percent.ok().filter(|percent| (0.0..=100.0).contains(percent)).unwrap_or_else(|| {
+            problems.push("`TRACES_PERCENT` is not a number from 0 to 100".to_owned());
+            100.0
+        });
+        let headers = headers(&set("TRACES_HEADERS").unwrap_or_default()).unwrap_or_else(|| {
+            problems.push("`TRACES_HEADERS` is not `name=value`, separated by commas".to_owned());
+            HashMap::new()
+        });
+        let function = set("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "ihelper".to_owned());
+        let region = set("AWS_REGION").unwrap_or_default();
+        let spans = set("TRACES_ENDPOINT").map(|endpoint| SpanSettings {
+            endpoint: match endpoint.as_str() {
+                "xray" => Endpoint::of_xray(&region),
+                _ => Endpoint { url: endpoint, headers },
+            },
+            signer: Signer {
+                credentials: Credentials {
+                    access_key_id: set("AWS_ACCESS_KEY_ID").unwrap_or_default(),
+                    secret_access_key: set("AWS_SECRET_ACCESS_KEY").unwrap_or_default(),
+                    session_token: set("AWS_SESSION_TOKEN"),
+                },
+                region,
+            },
+            share: percent / 100.0,
+            function: function.clone(),
+        });
+        let log_level = set("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+        if problems.is_empty() { Ok(Self { log_level, metrics, function, spans }) } else { Err(Invalid(problems)) }
+    }
+}
+
+/// Whether CloudWatch takes it for a namespace that is not of AWS.
+fn is_namespace(text: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || ".-_/#:".contains(letter);
+    text.len() <= LONGEST_NAMESPACE && !text.starts_with(':') && !text.starts_with("AWS/") && text.chars().all(is_part)
+}
+
+/// Headers as `name=value`, separated by commas; `None` when one is no header.
+fn headers(text: &str) -> Option<HashMap<String, String>> {
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_value = |value: &str| value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    listed(text)
+        .into_iter()
+        .map(|header| {
+            let (name, value) = header.split_once('=')?;
+            let (name, value) = (name.trim(), value.trim());
+            (is_name(name) && is_value(value)).then(|| (name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
 /// The keys of models, by the variables that the configuration names for them. Those that are not there are left out.
 pub fn model_keys(
     configuration: &Configuration,
@@ -415,6 +524,46 @@ mod tests {
     fn the_checks_of_tokens_cannot_be_switched_off_on_aws() {
         let read = |name: &str| if name == "AUTH_MODE" { Some("off".to_owned()) } else { complete(name) };
         assert!(Settings::read(read).unwrap_err().to_string().contains("AUTH_MODE=off"));
+    }
+
+    fn observed(variables: &[(&str, &str)]) -> Result<Observation, Invalid> {
+        Observation::read(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn unless_somebody_says_otherwise_there_are_metrics_and_no_traces() {
+        let observation = observed(&[]).unwrap();
+        assert_eq!((observation.metrics.as_deref(), observation.log_level.as_str()), (Some("ihelper"), "info"));
+        assert!(observation.spans.is_none());
+        assert_eq!(observed(&[("METRICS", "off")]).unwrap().metrics, None);
+        let spans = observed(&[("TRACES_ENDPOINT", "xray"), ("AWS_REGION", "eu-west-1"), ("TRACES_PERCENT", "5")]);
+        let spans = spans.unwrap().spans.unwrap();
+        assert_eq!(
+            (spans.endpoint.url.as_str(), spans.share),
+            ("https://xray.eu-west-1.amazonaws.com/v1/traces", 0.05)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_observation_is_named_at_once() {
+        let wrong = [
+            ("METRICS", "AWS/Lambda"),
+            ("TRACES_ENDPOINT", "https://collector.example"),
+            ("TRACES_PERCENT", "NaN"),
+            ("TRACES_HEADERS", "key"),
+        ];
+        let problem = observed(&wrong).unwrap_err().to_string();
+        for name in ["METRICS", "TRACES_PERCENT", "TRACES_HEADERS"] {
+            assert!(problem.contains(&format!("`{name}`")), "{problem}");
+        }
+        for namespace in ["a b", "é", &"x".repeat(256)] {
+            assert!(observed(&[("METRICS", namespace)]).is_err(), "{namespace}");
+        }
+        let headers = "x-key = abc=, other=1";
+        let endpoint = observed(&[("TRACES_ENDPOINT", "https://c.example"), ("TRACES_HEADERS", headers)]).unwrap();
+        let endpoint = endpoint.spans.unwrap().endpoint;
+        assert_eq!((endpoint.headers["x-key"].as_str(), endpoint.headers["other"].as_str()), ("abc=", "1"));
+        assert!(!format!("{endpoint:?}").contains("abc"), "a key is not shown");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use ihelper_workflow::{
     domain::{
         Failure, Run, RunId, Status, WorkflowType,
-        run::{Entry, Lease, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
+        run::{Entry, Footprint, Lease, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
     },
     engine::{Context, Semantics, Stop, Workflow},
     ports::{Answer, Clock as _, Closing, Journal as _},
@@ -369,6 +369,7 @@ fn new_run() -> Run {
         error: None,
         failed_attempts: 0,
         usage: Usage::default(),
+        footprint: Footprint::default(),
         lease: Some(Lease {
             owner: "naive".to_owned(),
             until: now.saturating_add(Duration::from_secs(60)).unwrap_or(now),

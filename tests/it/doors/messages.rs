@@ -14,7 +14,7 @@ use ihelper_testkit::{
 use ihelper_workflow::{
     domain::{Failure, Kind, WorkflowType},
     engine::Deadline,
-    ports::{Clock as _, Journal as _, REDRIVE_OF, RunFilter},
+    ports::{Clock as _, Journal as _, REDRIVE_OF, RunFilter, Unwatched},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -82,6 +82,7 @@ impl Bench {
             answers: Arc::new(self.tester.answers.clone()),
             tokens: super::tokens(&self.issuer, &self.tester.clock),
             clock: Arc::new(self.tester.clock.clone()),
+            monitor: Arc::new(Unwatched),
             mail_bucket: "mail".to_owned(),
             document_bucket: "documents".to_owned(),
             review_criteria: Vec::new(),

@@ -83,7 +83,7 @@ fn by_schema(answers: impl Fn(&str) -> Value + Send + Sync + 'static) -> Scripte
     })
 }
 
-fn sensible() -> ScriptedModel {
+pub(super) fn sensible() -> ScriptedModel {
     by_schema(|name| match name {
         "analyze_email" => analysis(),
         "generate_response" => response(),

@@ -3,6 +3,7 @@
 mod assistant;
 mod chaos;
 mod money;
+mod spans;
 
 use std::sync::Arc;
 

@@ -4,7 +4,10 @@ use std::{collections::HashMap, str::FromStr};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::Blob;
-use ihelper_workflow::domain::{Failure, run::Usage};
+use ihelper_workflow::domain::{
+    Failure,
+    run::{Footprint, Usage},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
 
@@ -54,6 +57,12 @@ pub(super) fn usage(usage: Usage) -> Option<AttributeValue> {
     let seldom = [usage.cached_tokens, usage.cost_microdollars, usage.degraded_calls];
     let seldom = if seldom == [0; 3] { &[] } else { &seldom[..] };
     (!usage.is_none()).then(|| AttributeValue::L(always.iter().chain(seldom).map(number).collect()))
+}
+
+/// What attempts took: the round trips, the milliseconds, the memory. `None` when nothing was measured.
+pub(super) fn footprint(footprint: Footprint) -> Option<AttributeValue> {
+    let numbers = [footprint.store_calls, footprint.working_ms, footprint.peak_memory_bytes];
+    (!footprint.is_none()).then(|| AttributeValue::L(numbers.iter().map(number).collect()))
 }
 
 /// Reads attributes; one that is missing or of another type is a failure that names it.
@@ -110,8 +119,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn usage(&self, name: &str) -> Result<Usage, Failure> {
         let numbers = self.read(name, |value| {
-            let numbers: Option<Vec<u64>> = value.as_l().ok()?.iter().map(|n| n.as_n().ok()?.parse().ok()).collect();
-            let mut numbers = numbers?;
+            let mut numbers = numbers(value)?;
             if numbers.len() == 3 {
                 numbers.extend([0; 3]);
             }
@@ -122,9 +130,19 @@ impl<'a> Reader<'a> {
         Ok(Usage { api_calls, input_tokens, output_tokens, cached_tokens, cost_microdollars, degraded_calls })
     }
 
+    pub(super) fn footprint(&self, name: &str) -> Result<Footprint, Failure> {
+        let [store_calls, working_ms, peak_memory_bytes] =
+            self.read(name, |value| numbers(value)?.try_into().ok())?.unwrap_or_default();
+        Ok(Footprint { store_calls, working_ms, peak_memory_bytes })
+    }
+
     fn read<T>(&self, name: &str, read: impl FnOnce(&'a AttributeValue) -> Option<T>) -> Result<Option<T>, Failure> {
         self.0.get(name).map(|value| read(value).ok_or_else(|| damaged(name))).transpose()
     }
+}
+
+fn numbers(value: &AttributeValue) -> Option<Vec<u64>> {
+    value.as_l().ok()?.iter().map(|number| number.as_n().ok()?.parse().ok()).collect()
 }
 
 pub(super) fn damaged(name: &str) -> Failure {
@@ -149,9 +167,10 @@ mod tests {
             reader.moment("status").unwrap_err(),
             reader.optional_instant("status").unwrap_err(),
             reader.usage("status").unwrap_err(),
+            reader.footprint("status").unwrap_err(),
             reader.flag("status").unwrap_err(),
         ];
-        let names = ["absent", "status", "status", "number", "status", "status", "status", "status"];
+        let names = ["absent", "status", "status", "number", "status", "status", "status", "status", "status"];
         for (failure, name) in failures.iter().zip(names) {
             assert_eq!(failure.kind, Kind::Validation);
             assert!(failure.message.contains(&format!("`{name}`")), "{failure}");

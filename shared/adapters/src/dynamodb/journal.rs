@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{
     Table, Written, is_of,
-    item::{Item, Reader, bytes, damaged, expiry, instant, named, number, text, usage},
+    item::{Item, Reader, bytes, damaged, expiry, footprint, instant, named, number, text, usage},
     list, run_key,
     values::{Room, json_of},
     vanished, write_id,
@@ -318,6 +318,9 @@ impl TableJournal {
         if let Some(usage) = usage(run.usage) {
             set("usage", usage);
         }
+        if let Some(footprint) = footprint(run.footprint) {
+            set("footprint", footprint);
+        }
         if let Some(lease) = &run.lease {
             set("lease_owner", text(&lease.owner));
             set("lease_until", instant(lease.until));
@@ -364,6 +367,7 @@ impl TableJournal {
             error: self.packed(item, "error").await?,
             failed_attempts: reader.optional_number("failed_attempts")?.unwrap_or_default(),
             usage: reader.usage("usage")?,
+            footprint: reader.footprint("footprint")?,
             lease,
             due_at: reader.optional_instant("due_at")?,
             owes_letter: reader.flag("owes_letter")?,
@@ -406,6 +410,9 @@ impl TableJournal {
         }
         if let Some(now_used) = closing.usage {
             update.set_or_remove("usage", usage(now_used));
+        }
+        if let Some(now_taken) = closing.footprint {
+            update.set_or_remove("footprint", footprint(now_taken));
         }
         if closing.counts_as_failed {
             update.increment("failed_attempts");

@@ -16,7 +16,12 @@
 mod letters;
 mod starts;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -34,6 +39,7 @@ use crate::{
     failures::{failure, failure_of_code},
     scheduler::Scheduler,
     sqs::starts::Starts,
+    work::{TRACEPARENT, Work},
 };
 
 /// The longest body that [`Queue::start`] sends as one: 1 KiB below the 256 KiB that every queue takes, for what SQS
@@ -183,6 +189,7 @@ impl Queue for SqsQueue {
             .queue_url(&self.urls(workflow)?.queue)
             .message_body(json!({ "run_id": run }).to_string())
             .delay_seconds(whole_seconds(delay, LONGEST_HOLD))
+            .set_message_attributes(trace()?)
             .send()
             .await
             .map(drop)
@@ -206,7 +213,7 @@ impl Queue for SqsQueue {
                 escaped(&json!({ "type": workflow, "data_at": place, "run_id": run, "source": source }).to_string())
             }
         };
-        let request = self.client.send_message().queue_url(url).message_body(body);
+        let request = self.client.send_message().queue_url(url).message_body(body).set_message_attributes(trace()?);
         request.send().await.map(drop).map_err(|error| failure("sqs start", &error))
     }
 
@@ -232,6 +239,12 @@ impl Queue for SqsQueue {
     }
 }
 
+/// The trace that the work at hand belongs to, for the work that it asks for.
+fn trace() -> Result<Option<HashMap<String, MessageAttributeValue>>, Failure> {
+    let traceparent = Work::traceparent();
+    traceparent.map(|it| Ok(HashMap::from([(TRACEPARENT.to_owned(), attribute(&it)?)]))).transpose()
+}
+
 /// Seconds, rounded up: a message that comes early finds a run that is not due.
 fn whole_seconds(duration: Duration, longest: Duration) -> i32 {
     let duration = duration.min(longest);
@@ -246,7 +259,7 @@ fn attribute(text: &str) -> Result<MessageAttributeValue, Failure> {
         .data_type("String")
         .string_value(text)
         .build()
-        .map_err(|_| Failure::validation("sqs dead letter: the request could not be built"))
+        .map_err(|_| Failure::validation("sqs: an attribute could not be built"))
 }
 
 /// The longest beginning of a text that has at most so many bytes.

@@ -10,7 +10,7 @@ use ihelper_testkit::{
 use ihelper_workflow::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
-        run::{Entry, Lease, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
+        run::{Entry, Footprint, Lease, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
     },
     ports::{
         AnswerLedger as _, Appended, Closing, Created, GivesWay, Journal as _, Opened, Recalled, Remembered, Renewed,
@@ -97,6 +97,7 @@ fn queued(random: u128) -> Run {
         error: None,
         failed_attempts: 0,
         usage: Usage::default(),
+        footprint: Footprint::default(),
         lease: None,
         due_at: None,
         owes_letter: false,

@@ -7,7 +7,8 @@ use ihelper_workflow::{
     domain::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
         run::{
-            Entry, History, Lease, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Summary, Trigger, Usage,
+            Entry, Footprint, History, Lease, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Summary,
+            Trigger, Usage,
         },
     },
     ports::{Appended, Closing, Created, Journal, Opened, Page, Renewed, RunFilter},
@@ -94,6 +95,7 @@ fn new_run(id: RunId, workflow: WorkflowType) -> Run {
         error: None,
         failed_attempts: 0,
         usage: Usage::default(),
+        footprint: Footprint::default(),
         lease: None,
         due_at: None,
         owes_letter: false,
@@ -183,6 +185,7 @@ pub async fn a_new_run_is_found_as_it_was_given(journal: &dyn Journal) {
         ),
         failed_attempts: 3,
         usage: Usage { api_calls: 4, input_tokens: u64::MAX, output_tokens: 9_007_199_254_740_993, ..Usage::default() },
+        footprint: Footprint { store_calls: 7, working_ms: u64::MAX, peak_memory_bytes: 9_007_199_254_740_993 },
         lease: Some(lease("worker-1", 60)),
         due_at: Some(at(70)),
         owes_letter: true,
@@ -741,13 +744,18 @@ pub async fn a_run_closes_only_from_the_statuses_named(journal: &dyn Journal) {
     }
 }
 
-/// `None` for the error and the usage keeps what stands.
+/// `None` for the error, the usage and the footprint keeps what stands.
 pub async fn closing_keeps_what_it_does_not_name(journal: &dyn Journal) {
     let run = created(journal, Run { status: Status::Running, ..new_run(run_id(0, 1), EMAIL) }).await;
     let error = Failure::new(Kind::Timeout, "the model took too long").in_step("analyze_email");
     let usage = Usage { api_calls: 2, input_tokens: 300, output_tokens: 40, ..Usage::default() };
-    let first =
-        Closing { error: Some(error.clone()), usage: Some(usage), ..closing(&[Status::Running], Status::Queued) };
+    let footprint = Footprint { store_calls: 3, working_ms: 40, peak_memory_bytes: 1 << 24 };
+    let first = Closing {
+        error: Some(error.clone()),
+        usage: Some(usage),
+        footprint: Some(footprint),
+        ..closing(&[Status::Running], Status::Queued)
+    };
     assert!(journal.close(run.id, &first, at(5)).await.unwrap());
     leased(journal.open(run.id, &lease("worker-2", 60), at(6)).await.unwrap());
     let last = Closing { result: Some(json!({"ok": 1})), ..closing(&[Status::Running], Status::Succeeded) };
@@ -756,6 +764,7 @@ pub async fn closing_keeps_what_it_does_not_name(journal: &dyn Journal) {
         status: Status::Succeeded,
         error: Some(error),
         usage,
+        footprint,
         result: Some(json!({"ok": 1})),
         updated_at: at(7),
         finished_at: Some(at(7)),
@@ -768,11 +777,13 @@ pub async fn closing_keeps_what_it_does_not_name(journal: &dyn Journal) {
     let again = Closing {
         error: Some(other.clone()),
         usage: Some(Usage::default()),
+        footprint: Some(Footprint::default()),
         ..closing(&[Status::Succeeded], Status::Failed)
     };
     assert!(journal.close(run.id, &again, at(8)).await.unwrap());
     let replaced = found(journal, run.id).await;
     assert_eq!((replaced.error, replaced.usage, replaced.result), (Some(other), Usage::default(), None));
+    assert_eq!(replaced.footprint, Footprint::default());
 }
 
 /// An attempt counts as failed when, and only when, its closing says so.

@@ -146,6 +146,9 @@ impl Journal for MemoryJournal {
         if let Some(usage) = closing.usage {
             run.usage = usage;
         }
+        if let Some(footprint) = closing.footprint {
+            run.footprint = footprint;
+        }
         run.lease = None;
         run.updated_at = now;
         run.finished_at = closing.status.is_final().then_some(now);

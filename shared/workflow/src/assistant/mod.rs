@@ -44,8 +44,8 @@ use crate::{
     },
     models::{Router, Unanswered},
     ports::{
-        Answer, Asking, Assistant, Clock, Entropy, ModelFailure, ModelRequest, Speaker, StepCache, Turn, UsageLedger,
-        day_of,
+        Answer, Asking, Assistant, Clock, Entropy, ModelFailure, ModelRequest, Seen, Speaker, StepCache, Turn,
+        UsageLedger, day_of,
     },
     rules::RulesAssistant,
     templates::{self, Values},
@@ -320,6 +320,9 @@ impl PromptAssistant {
             && let Ok(value) = serde_json::from_value::<T>(value)
             && check(&value).is_ok()
         {
+            if let Some((_, asking)) = &place {
+                self.router.monitor().note(&Seen::AnswerReused { workflow: asking.workflow });
+            }
             return Ok(Answer { value, usage: Usage::default() });
         }
         let group = question.prompt.nodes.as_deref().unwrap_or(DEFAULT_GROUP);

@@ -289,6 +289,40 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
+/// What the attempts at a run took of the functions that made them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Footprint {
+    /// Round trips to the table and the buckets while its messages and calls were worked on, those that closed the run
+    /// included. None are counted where nobody measures.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub store_calls: u64,
+    /// How long the attempts lasted, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub working_ms: u64,
+    /// The most memory that a function's process had held when an attempt ended, in bytes, other runs' included. A
+    /// document is read in a process of its own, which is not in it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub peak_memory_bytes: u64,
+}
+
+impl Footprint {
+    /// Whether nothing was measured.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// That of these attempts and of another one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            store_calls: self.store_calls.saturating_add(other.store_calls),
+            working_ms: self.working_ms.saturating_add(other.working_ms),
+            peak_memory_bytes: self.peak_memory_bytes.max(other.peak_memory_bytes),
+        }
+    }
+}
+
 /// The right to work on a run, for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
@@ -347,6 +381,9 @@ pub struct Run {
     /// What the assistant was asked so far.
     #[serde(default)]
     pub usage: Usage,
+    /// What its attempts took so far.
+    #[serde(default, skip_serializing_if = "Footprint::is_none")]
+    pub footprint: Footprint,
     /// Who works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,

@@ -15,12 +15,14 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::{
     log::{Log, Weight},
     retry::backoff,
     stop::{Stop, Stops},
     wait::{Callback, Decision, LONGEST_WAIT, Reply, Wait},
+    worker::WorkerPorts,
 };
 use crate::{
     domain::{
@@ -29,7 +31,7 @@ use crate::{
         definition::Definition,
         run::{History, StepKind, StepRecord, StepState, Usage},
     },
-    ports::{Answer, Asking, Clock, Entropy, Journal},
+    ports::{Answer, Asking, Clock, Entropy, Monitor, Seen},
 };
 
 /// Until when an attempt works.
@@ -175,6 +177,7 @@ pub(super) struct Attempt {
     log: Log,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    monitor: Arc<dyn Monitor>,
     deadline: Deadline,
     lease_lost: AtomicBool,
     progressed: AtomicBool,
@@ -188,11 +191,11 @@ impl Attempt {
         run: Run,
         definition: Arc<Definition>,
         history: History,
-        journal: Arc<dyn Journal>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        ports: &WorkerPorts,
+        monitor: Arc<dyn Monitor>,
         deadline: Deadline,
     ) -> Arc<Self> {
+        let WorkerPorts { journal, clock, entropy } = ports.clone();
         let log = Log::new(journal, Arc::clone(&clock), run.id, history.next_segment());
         // What has a result is counted again when its place in the code is reached.
         let asked_in_vain = run.error.as_ref().map(Failure::usage).unwrap_or_default();
@@ -203,6 +206,7 @@ impl Attempt {
             log,
             clock,
             entropy,
+            monitor,
             deadline,
             lease_lost: AtomicBool::new(false),
             progressed: AtomicBool::new(false),
@@ -250,6 +254,21 @@ impl Attempt {
 
     fn milliseconds_since(&self, start: Timestamp) -> u64 {
         u64::try_from(self.clock.now().duration_since(start).as_millis()).unwrap_or(0)
+    }
+
+    /// The work of a step or an effect, under a span and told to the monitor.
+    async fn watched<T>(&self, place: &Place, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let began = self.clock.now();
+        let span = tracing::debug_span!("step", otel.name = place.name, step.position = place.position);
+        let result = work.instrument(span).await;
+        self.monitor.note(&Seen::Step {
+            workflow: self.run.workflow,
+            name: &place.name,
+            kind: place.kind,
+            took: Duration::try_from(self.clock.now().duration_since(began)).unwrap_or_default(),
+            failed: result.is_err(),
+        });
+        result
     }
 
     async fn record(&self, step: StepRecord, weight: Weight) -> Result<(), Stop> {
@@ -346,7 +365,7 @@ impl Context {
         let asking = Asking { run: run.id, workflow: run.workflow, caller: run.origin.caller.clone() };
         let answer = tokio::select! {
             biased;
-            answer = asking.scope(self.in_time(work())) => match answer {
+            answer = asking.scope(self.attempt.watched(&place, self.in_time(work()))) => match answer {
                 Ok(answer) => answer,
                 Err(failure) => {
                     self.attempt.add_usage(failure.usage());
@@ -410,7 +429,8 @@ impl Context {
         self.attempt.log.flush().await?;
         self.time_for_an_effect()?;
         let started_at = self.attempt.clock.now();
-        let value = self.in_time(work).await.map_err(|failure| failure.in_step(&place.name))?;
+        let done = self.attempt.watched(&place, self.in_time(work)).await;
+        let value = done.map_err(|failure| failure.in_step(&place.name))?;
         let record = self.done(place, started_at, &value, Usage::default())?;
         self.attempt.record(record, Weight::Happened).await?;
         Ok(value)
@@ -431,7 +451,7 @@ impl Context {
             self.attempt.record(entry(StepState::Released), Weight::Outcome).await?;
             return Err(stop);
         }
-        match work().await {
+        match self.attempt.watched(&place, work()).await {
             Ok(value) => {
                 let record = self.done(place, started_at, &value, Usage::default())?;
                 self.attempt.record(record, Weight::Outcome).await?;

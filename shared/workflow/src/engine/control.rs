@@ -12,7 +12,7 @@ use crate::{
     domain::{
         Failure, Kind, Run, RunId, Status, canonical_text,
         input::Input,
-        run::{Entry, History, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
+        run::{Entry, Footprint, History, Lineage, Origin, Segment, StepKind, StepRecord, StepState, Trigger, Usage},
     },
     ports::{Appended, Clock, Closing, Created, Journal, Queue},
 };
@@ -355,6 +355,7 @@ fn again(run: &Run, ended_at: jiff::Timestamp, retry: &Retry, keeps_keys: bool) 
         error: None,
         failed_attempts: 0,
         usage: Usage::default(),
+        footprint: Footprint::default(),
         lease: None,
         due_at: None,
         owes_letter: false,

@@ -19,9 +19,9 @@ use crate::{
         Failure, Kind, Run, RunId, Status, WorkflowType,
         configuration::Configuration,
         input::Input,
-        run::{Entry, History, Lease, Origin, StepKind, StepRecord, StepState, Usage},
+        run::{Entry, Footprint, History, Lease, Origin, StepKind, StepRecord, StepState, Usage},
     },
-    ports::{Clock, Closing, Created, Entropy, Journal, Opened, Renewed},
+    ports::{Clock, Closing, Created, Entropy, Journal, Monitor, Opened, Renewed, Seen, Unwatched},
 };
 
 /// A workflow: plain async code against a [`Context`].
@@ -53,6 +53,7 @@ pub struct Worker {
     workflows: HashMap<WorkflowType, Arc<dyn Workflow>>,
     lease: Duration,
     sends_letters: bool,
+    monitor: Arc<dyn Monitor>,
 }
 
 /// What came of [`Worker::begin`].
@@ -124,7 +125,7 @@ impl Worker {
         lease: Duration,
     ) -> Self {
         let workflows = workflows.into_iter().map(|workflow| (workflow.workflow(), workflow)).collect();
-        Self { ports, configuration, definitions, workflows, lease, sends_letters: false }
+        Self { ports, configuration, definitions, workflows, lease, sends_letters: false, monitor: Arc::new(Unwatched) }
     }
 
     /// The same worker, for who sends a dead letter about each run that fails: the failure says that one is owed.
@@ -132,6 +133,18 @@ impl Worker {
     pub fn that_sends_letters(mut self) -> Self {
         self.sends_letters = true;
         self
+    }
+
+    /// The same worker, watched.
+    #[must_use]
+    pub fn watched_by(mut self, monitor: Arc<dyn Monitor>) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
+    /// Who watches.
+    pub fn monitor(&self) -> &dyn Monitor {
+        self.monitor.as_ref()
     }
 
     /// The settings of the workflows.
@@ -265,6 +278,7 @@ impl Worker {
             error: None,
             failed_attempts: 0,
             usage: Usage::default(),
+            footprint: Footprint::default(),
             lease,
             due_at: None,
             owes_letter: false,
@@ -292,33 +306,66 @@ impl Worker {
         Ok(History::of(self.ports.journal.read(id, 0).await?))
     }
 
-    async fn work(&self, run: Run, mut history: History, deadline: Deadline) -> Result<Outcome, Failure> {
+    async fn work(&self, run: Run, history: History, deadline: Deadline) -> Result<Outcome, Failure> {
         let span = tracing::info_span!("attempt", run.id = %run.id, run.type = %run.workflow);
-        async {
-            // A call of the API may be short; what does not fit into the better part of the workflow's own time
-            // fits nowhere.
-            let given = Duration::try_from(deadline.work.duration_since(self.ports.clock.now())).unwrap_or_default();
-            let is_whole = given >= self.configuration.of(run.workflow).timeout() / 2;
-            for _ in 0..MAX_ROUNDS {
-                if history.is_cancelled() {
-                    return self.conclude(run, Err(Stop::Cancelled), Round::default()).await;
-                }
-                let (mut result, round) = self.round(&run, std::mem::take(&mut history), deadline).await;
-                if result == Err(Stop::Superseded) {
-                    history = self.history(run.id).await?;
-                    continue;
-                }
-                if result == Err(Stop::HandOver) && is_whole && !round.progressed {
-                    let failure = Failure::new(Kind::Timeout, "a step does not fit into one invocation");
-                    result = Err(failure.into());
-                }
-                return self.conclude(run, result, round).await;
-            }
-            let failure = Failure::new(Kind::JournalMismatch, "the run's results change each time they are computed");
-            self.conclude(run, Err(failure.into()), Round::default()).await
+        let (workflow, began) = (run.workflow, self.ports.clock.now());
+        let outcome = self.attempt(run, history, began, deadline).instrument(span).await;
+        let failed = match &outcome {
+            Ok(Outcome::Ended { run, just_now: true }) => run.status == Status::Failed,
+            Ok(Outcome::Retry { .. }) | Err(_) => true,
+            Ok(_) => false,
+        };
+        self.monitor.note(&Seen::Attempt { workflow, took: self.since(began), failed });
+        match &outcome {
+            Ok(Outcome::Ended { run, just_now: true }) => self.monitor.note(&Seen::Ended(run)),
+            Ok(Outcome::Resting(run)) if run.status == Status::Attention => self.monitor.note(&Seen::Ended(run)),
+            _ => {}
         }
-        .instrument(span)
-        .await
+        outcome
+    }
+
+    /// What the run's attempts have taken, with this one that now ends: the closing is one round trip more.
+    fn footprint(&self, run: &Run, began: Timestamp) -> Footprint {
+        let taken = self.monitor.taken();
+        run.footprint.and(Footprint {
+            store_calls: taken.store_calls + u64::from(taken.store_calls > 0),
+            working_ms: u64::try_from(self.since(began).as_millis()).unwrap_or(u64::MAX),
+            peak_memory_bytes: taken.peak_memory_bytes,
+        })
+    }
+
+    fn since(&self, began: Timestamp) -> Duration {
+        Duration::try_from(self.ports.clock.now().duration_since(began)).unwrap_or_default()
+    }
+
+    async fn attempt(
+        &self,
+        run: Run,
+        mut history: History,
+        began: Timestamp,
+        deadline: Deadline,
+    ) -> Result<Outcome, Failure> {
+        // A call of the API may be short; what does not fit into the better part of the workflow's own time
+        // fits nowhere.
+        let given = Duration::try_from(deadline.work.duration_since(began)).unwrap_or_default();
+        let is_whole = given >= self.configuration.of(run.workflow).timeout() / 2;
+        for _ in 0..MAX_ROUNDS {
+            if history.is_cancelled() {
+                return self.conclude(run, Err(Stop::Cancelled), Round::default(), began).await;
+            }
+            let (mut result, round) = self.round(&run, std::mem::take(&mut history), deadline).await;
+            if result == Err(Stop::Superseded) {
+                history = self.history(run.id).await?;
+                continue;
+            }
+            if result == Err(Stop::HandOver) && is_whole && !round.progressed {
+                let failure = Failure::new(Kind::Timeout, "a step does not fit into one invocation");
+                result = Err(failure.into());
+            }
+            return self.conclude(run, result, round, began).await;
+        }
+        let failure = Failure::new(Kind::JournalMismatch, "the run's results change each time they are computed");
+        self.conclude(run, Err(failure.into()), Round::default(), began).await
     }
 
     /// Lets the workflow run until it ends or stops, and everything it recorded be durable.
@@ -335,9 +382,8 @@ impl Worker {
             run.clone(),
             definition,
             history,
-            Arc::clone(&self.ports.journal),
-            Arc::clone(&self.ports.clock),
-            Arc::clone(&self.ports.entropy),
+            &self.ports,
+            Arc::clone(&self.monitor),
             deadline,
         );
         let mut context = Context::root(Arc::clone(&attempt));
@@ -408,7 +454,14 @@ impl Worker {
         }
     }
 
-    async fn conclude(&self, run: Run, result: Result<Value, Stop>, round: Round) -> Result<Outcome, Failure> {
+    async fn conclude(
+        &self,
+        run: Run,
+        result: Result<Value, Stop>,
+        round: Round,
+        began: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let footprint = Some(self.footprint(&run, began));
         // Every error that is kept with the run also tells what was asked in vain before it.
         let in_vain = round.in_vain.or_else(|| run.error.as_ref().map(Failure::usage)).unwrap_or_default();
         let stop = match result {
@@ -418,13 +471,13 @@ impl Worker {
                 let from = [Status::Running, Status::Queued, Status::Waiting, Status::Attention];
                 let mut closing = Closing::new(run.workflow, from, Status::Succeeded);
                 (closing.result, closing.usage) = (Some(value), round.usage);
-                closing.last_entries = round.last_entries;
+                (closing.last_entries, closing.footprint) = (round.last_entries, footprint);
                 return self.succeed(run, closing, round.attempt).await;
             }
             Err(stop) => stop,
         };
         let mut closing = Closing::new(run.workflow, [Status::Running], Status::Queued);
-        (closing.owner, closing.usage) = (owner_of(&run), round.usage);
+        (closing.owner, closing.usage, closing.footprint) = (owner_of(&run), round.usage, footprint);
         match stop {
             Stop::Failed(failure) => {
                 let failure = failure.having_asked(in_vain);
@@ -463,6 +516,7 @@ impl Worker {
                 let from = [Status::Running, Status::Queued, Status::Waiting, Status::Attention];
                 let mut closing = Closing::new(run.workflow, from, Status::Cancelled);
                 (closing.error, closing.usage) = (Some(cancelled().having_asked(in_vain)), round.usage);
+                closing.footprint = footprint;
                 self.end(run, closing).await
             }
             Stop::StandBack | Stop::Superseded => Ok(Outcome::Busy { after: self.lease }),
@@ -507,13 +561,22 @@ impl Worker {
             Err(failure) if closing.result.is_some() && !failure.kind.retryable() => {
                 let mut failed = Closing::new(run.workflow, closing.from, Status::Failed);
                 (failed.error, failed.usage, failed.counts_as_failed) = (Some(failure), closing.usage, true);
-                failed.owes_letter = self.sends_letters;
+                (failed.owes_letter, failed.footprint) = (self.sends_letters, closing.footprint);
                 return Box::pin(self.end(run, failed)).await;
             }
             Err(failure) => return Err(failure),
         }
         apply(&mut run, closing, now);
-        tracing::info!(run.status = %run.status, run.failed_attempts = run.failed_attempts, "the attempt is over");
+        tracing::info!(
+            run.status = %run.status,
+            run.failed_attempts = run.failed_attempts,
+            run.api_calls = run.usage.api_calls,
+            run.cost_microdollars = run.usage.cost_microdollars,
+            run.store_calls = run.footprint.store_calls,
+            run.working_ms = run.footprint.working_ms,
+            error.kind = run.error.as_ref().filter(|_| run.status != Status::Succeeded).map(|error| error.kind.name()),
+            "the attempt is over"
+        );
         self.definitions.ended(&run).await;
         let run = Box::new(run);
         Ok(if run.status.is_final() { Outcome::Ended { run, just_now: true } } else { Outcome::Resting(run) })
@@ -577,6 +640,7 @@ fn apply(run: &mut Run, closing: Closing, now: Timestamp) {
     run.error = closing.error.or(run.error.take());
     run.failed_attempts += u32::from(closing.counts_as_failed);
     run.usage = closing.usage.unwrap_or(run.usage);
+    run.footprint = closing.footprint.unwrap_or(run.footprint);
     run.lease = None;
     run.due_at = closing.due_at;
     run.owes_letter = closing.owes_letter;

@@ -7,11 +7,12 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 use super::balance::{Balance, Choice};
 use crate::{
     domain::{configuration::NodeSettings, run::Usage},
-    ports::{Clock, Model, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Tokens},
+    ports::{Clock, Model, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Monitor, Seen, Tokens, Unwatched},
 };
 
 /// A model with its settings.
@@ -31,6 +32,7 @@ pub struct Router {
     freed: Notify,
     clock: Arc<dyn Clock>,
     hedge_after: Option<Duration>,
+    monitor: Arc<dyn Monitor>,
 }
 
 /// An answer, and what it took to get it.
@@ -57,7 +59,19 @@ impl Router {
     /// A router over these nodes. A second node is asked when the first has not answered after `hedge_after`.
     pub fn new(nodes: Vec<Node>, clock: Arc<dyn Clock>, hedge_after: Option<Duration>) -> Self {
         let balance = Mutex::new(Balance::new(nodes.iter().map(|node| &node.settings)));
-        Self { nodes, balance, freed: Notify::new(), clock, hedge_after }
+        Self { nodes, balance, freed: Notify::new(), clock, hedge_after, monitor: Arc::new(Unwatched) }
+    }
+
+    /// The same router, watched.
+    #[must_use]
+    pub fn watched_by(mut self, monitor: Arc<dyn Monitor>) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
+    /// Who watches.
+    pub fn monitor(&self) -> &dyn Monitor {
+        self.monitor.as_ref()
     }
 
     /// The most that one answer of a group can cost, in millionths of a dollar: no text makes more tokens than it has
@@ -190,14 +204,35 @@ impl Router {
     ) -> Result<(usize, ModelAnswer), (usize, ModelFailure)> {
         let index = permit.index;
         let Node { settings, model } = &self.nodes[index];
+        let began = self.clock.now();
+        let span = tracing::debug_span!(
+            "model",
+            otel.name = format_args!("chat {}", settings.model),
+            otel.kind = "client",
+            gen_ai.operation.name = "chat",
+            gen_ai.request.model = settings.model,
+            model.node = settings.name,
+        );
         let outcome = tokio::select! {
             biased;
-            outcome = model.complete(request) => outcome,
+            outcome = model.complete(request).instrument(span) => outcome,
             () = self.clock.sleep(request.timeout.min(settings.timeout())) => {
                 Err(ModelFailure::new(ModelFault::Timeout, "no answer in time"))
             }
         };
         let now = self.clock.now();
+        self.monitor.note(&Seen::ModelCall {
+            node: &settings.name,
+            took: Duration::try_from(now.duration_since(began)).unwrap_or_default(),
+            fault: outcome.as_ref().err().map(|failure| failure.fault),
+            usage: self.usage(
+                index,
+                match &outcome {
+                    Ok(answer) => answer.tokens,
+                    Err(failure) => failure.tokens,
+                },
+            ),
+        });
         match outcome {
             Err(failure) if failure.fault.is_of_the_node() => {
                 self.balance().failed(index, failure.fault, failure.retry_after, now);

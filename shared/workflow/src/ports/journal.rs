@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::domain::{
     Failure, Run, RunId, Status, WorkflowType,
-    run::{Lease, Segment, StepRecord, Summary, Usage},
+    run::{Footprint, Lease, Segment, StepRecord, Summary, Usage},
 };
 
 /// Runs and their journals: the one place that tells what has happened.
@@ -120,6 +120,8 @@ pub struct Closing {
     pub owes_letter: bool,
     /// What the assistant was asked over the run's whole life; `None` keeps what stands.
     pub usage: Option<Usage>,
+    /// What attempts took over the run's whole life; `None` keeps what stands.
+    pub footprint: Option<Footprint>,
     /// Only while this owner holds the lease: an attempt that lost it may not take the run from its successor.
     pub owner: Option<String>,
     /// When a queued or waiting run may be opened again; `None` for at once, or never of itself.
@@ -139,6 +141,7 @@ impl Closing {
             counts_as_failed: false,
             owes_letter: false,
             usage: None,
+            footprint: None,
             owner: None,
             due_at: None,
         }

@@ -16,6 +16,7 @@ mod journal;
 mod keys;
 mod mailer;
 mod model;
+mod monitor;
 mod objects;
 mod permissions;
 mod queue;
@@ -38,6 +39,7 @@ pub use journal::{Appended, Closing, Created, Journal, Opened, Page, Renewed, Ru
 pub use keys::SigningKeys;
 pub use mailer::{Mailer, Receipt};
 pub use model::{AnswerSchema, Model, ModelAnswer, ModelFailure, ModelFault, ModelRequest, Speaker, Tokens, Turn};
+pub use monitor::{Monitor, Seen, Taken, Unwatched};
 pub use objects::{Objects, StoredObject};
 pub use permissions::{Action, Permissions, What, Who};
 pub use queue::{

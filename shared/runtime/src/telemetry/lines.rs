@@ -1,34 +1,37 @@
 //! Log lines as JSON, one per line, as CloudWatch reads them.
 
 use ihelper_workflow::domain::Kind;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use super::Spans;
 
 // At `trace` the Lambda crates write whole events, tokens included.
 const WHOLE_EVENTS: &str = "lambda_runtime=info,lambda_http=info,aws_sdk=info";
 // What a server says would stand in its lines from `info` on; what failed, our own failures say.
 const WORDS_OF_SERVERS: &str = "rmcp=off";
 
-/// Starts logging to standard output, from the level in `LOG_LEVEL` (`info` unless set).
+/// Starts logging to standard output from this level on, and recording spans, where somebody wants them.
 ///
-/// A function calls this once, first thing. A second call changes nothing.
-pub fn start() {
-    let level = std::env::var("LOG_LEVEL").unwrap_or_default();
-    let level = if level.is_empty() { "info".to_owned() } else { level };
+/// A second call in one process changes nothing.
+pub(super) fn start(level: &str, spans: Option<&Spans>) {
     // The HTTP stack speaks of each connection at `debug`; that is for its own developers.
     let filter = EnvFilter::try_new(format!(
         "{level},hyper=warn,hyper_util=warn,h2=warn,rustls=warn,aws_smithy=warn,{WHOLE_EVENTS},\
          {WORDS_OF_SERVERS}"
     ))
     .unwrap_or_else(|_| EnvFilter::new("info"));
-    // It fails only when logging was started before, as in tests.
-    let _ = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .json()
-        .with_env_filter(filter)
         .with_current_span(true)
         .with_span_list(false)
         .with_target(true)
-        .flatten_event(true)
-        .try_init();
+        .flatten_event(true);
+    // It fails only when logging was started before, as in tests.
+    let _ = match spans {
+        // The filter of all: a span that no line shows is never made.
+        None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
+        Some(spans) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans.layer()).try_init(),
+    };
 }
 
 /// What a log may say of a failure. What is wrong with something that was sent may repeat its words: whoever sent it is told,
