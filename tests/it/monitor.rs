@@ -38,7 +38,7 @@ fn lines(metrics: &Metrics) -> Vec<Value> {
 fn values(lines: &[Value], dimensions: &[(&str, &str)], metric: &str) -> Vec<f64> {
     let names: Vec<Value> = dimensions.iter().map(|(name, _)| json!(name)).collect();
     let is_it = |line: &&Value| {
-        line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == json!([names])
+        line["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0] == json!(names)
             && dimensions.iter().all(|(name, value)| line[name] == *value)
     };
     match lines.iter().find(is_it).and_then(|line| line.get(metric)) {

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use ihelper_runtime::{settings::AuthMode, tokens};
+use ihelper_runtime::{settings::AuthMode, telemetry, tokens};
 use ihelper_workflow::ports::{Action, Counted, Quota, RequestCounts, What, Who};
 use jiff::Timestamp;
 use lambda_http::{RequestExt as _, request::RequestContext};
@@ -100,7 +100,7 @@ fn name(request: &Request) {
     }
     let Some(path) = request.extensions().get::<MatchedPath>() else { return };
     span.record("http.route", path.as_str());
-    span.record("otel.name", format_args!("{} {}", request.method(), path.as_str()));
+    telemetry::rename(&span, format!("{} {}", request.method(), path.as_str()));
 }
 
 fn route_of(request: &Request) -> Option<(Action, Door)> {

@@ -44,11 +44,19 @@ pub(super) fn add(values: &mut Values, metric: Metric, value: f64) {
     }
 }
 
-/// Writes metrics of the same dimensions as lines: one, unless a metric has too many values.
-pub(super) fn write(out: &mut Vec<u8>, namespace: &str, dimensions: &[(&str, &str)], values: &Values, now: Timestamp) {
+/// Writes metrics of the same dimensions as lines: one, unless a metric has too many values. They are also counted by
+/// those of the dimensions that `also` names, where it does.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    dimensions: &[(&str, &str)],
+    also: Option<&str>,
+    values: &Values,
+    now: Timestamp,
+) {
     let rounds = values.values().map(|values| values.len().div_ceil(MOST_VALUES)).max().unwrap_or_default();
     for round in 0..rounds {
-        let line = Line { namespace, dimensions, values, round, now };
+        let line = Line { namespace, dimensions, also, values, round, now };
         if serde_json::to_writer(&mut *out, &line).is_ok() {
             out.push(b'\n');
         }
@@ -58,6 +66,7 @@ pub(super) fn write(out: &mut Vec<u8>, namespace: &str, dimensions: &[(&str, &st
 struct Line<'a> {
     namespace: &'a str,
     dimensions: &'a [(&'a str, &'a str)],
+    also: Option<&'a str>,
     values: &'a Values,
     /// Which hundred of the values.
     round: usize,
@@ -107,17 +116,11 @@ impl Serialize for Directive<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut directive = serializer.serialize_map(Some(3))?;
         directive.serialize_entry("Namespace", self.0.namespace)?;
-        directive.serialize_entry("Dimensions", &[Names(self.0.dimensions)])?;
+        let all: Vec<&str> = self.0.dimensions.iter().map(|(name, _)| *name).collect();
+        let sets: Vec<Vec<&str>> = [all].into_iter().chain(self.0.also.map(|name| vec![name])).collect();
+        directive.serialize_entry("Dimensions", &sets)?;
         directive.serialize_entry("Metrics", &Metrics(self.0))?;
         directive.end()
-    }
-}
-
-struct Names<'a>(&'a [(&'a str, &'a str)]);
-
-impl Serialize for Names<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|(name, _)| name))
     }
 }
 
@@ -151,7 +154,14 @@ mod tests {
     fn lines(values: &Values) -> Vec<Value> {
         let mut out = Vec::new();
         let now = Timestamp::from_millisecond(1_700_000_000_123).unwrap();
-        write(&mut out, "ihelper", &[("Workflow", "email_processing"), ("Outcome", "succeeded")], values, now);
+        write(
+            &mut out,
+            "ihelper",
+            &[("Workflow", "email_processing"), ("Outcome", "succeeded")],
+            Some("Outcome"),
+            values,
+            now,
+        );
         out.split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())
@@ -170,7 +180,7 @@ mod tests {
                 "Timestamp": 1_700_000_000_123_i64,
                 "CloudWatchMetrics": [{
                     "Namespace": "ihelper",
-                    "Dimensions": [["Workflow", "Outcome"]],
+                    "Dimensions": [["Workflow", "Outcome"], ["Outcome"]],
                     "Metrics": [
                         { "Name": "RunDuration", "Unit": "Milliseconds" },
                         { "Name": "Runs", "Unit": "Count" },

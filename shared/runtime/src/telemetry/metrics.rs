@@ -87,6 +87,8 @@ enum Series {
     Node(String),
     Event(&'static str),
     Function,
+    /// Without any dimension.
+    Bundle,
 }
 
 /// Gathers what was seen in an invocation.
@@ -147,8 +149,11 @@ impl Metrics {
                 Series::Node(node) => vec![("Node", node.as_str())],
                 Series::Event(outcome) => vec![("Outcome", *outcome)],
                 Series::Function => vec![("Function", self.function.as_str())],
+                Series::Bundle => Vec::new(),
             };
-            embedded::write(&mut lines, &self.namespace, &dimensions, values, now);
+            // An alarm looks at one metric: how runs end, whichever they are.
+            let also = matches!(series, Series::Outcome(..)).then_some("Outcome");
+            embedded::write(&mut lines, &self.namespace, &dimensions, also, values, now);
         }
         lines
     }
@@ -171,7 +176,7 @@ impl Metrics {
         state.count(of_workflow.clone(), INPUT_TOKENS, run.usage.input_tokens);
         state.count(of_workflow.clone(), OUTPUT_TOKENS, run.usage.output_tokens);
         state.count(of_workflow.clone(), CACHED_TOKENS, run.usage.cached_tokens);
-        state.count(of_workflow.clone(), DEGRADED_CALLS, run.usage.degraded_calls);
+        state.count(Series::Bundle, DEGRADED_CALLS, run.usage.degraded_calls);
         if run.usage.cost_microdollars > 0 {
             state.add(of_workflow.clone(), COST, run.usage.cost_microdollars as f64 / 1e6);
         }

@@ -23,7 +23,7 @@ use crate::settings::Observation;
 pub use ihelper_adapters::work::TRACEPARENT;
 pub use lines::{message_of, name_of};
 pub use metrics::Metrics;
-pub use traces::{Parent, SpanSettings, Spans};
+pub use traces::{Parent, SpanSettings, Spans, rename};
 
 /// What one function tells about itself.
 #[derive(Clone)]

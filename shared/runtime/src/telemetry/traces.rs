@@ -109,6 +109,11 @@ pub(super) fn place(span: &tracing::Span, parent: Option<&Parent>) -> Option<Str
     Some(format!("00-{}-{}-{:02x}", here.trace_id(), here.span_id(), here.trace_flags().to_u8()))
 }
 
+/// Gives a span that is under way another name: what is asked for is known only once it is read.
+pub fn rename(span: &tracing::Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 /// Makes spans, keeps them and sends them.
 pub struct Spans {
     provider: SdkTracerProvider,

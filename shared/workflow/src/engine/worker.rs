@@ -309,6 +309,9 @@ impl Worker {
     async fn work(&self, run: Run, history: History, deadline: Deadline) -> Result<Outcome, Failure> {
         let span = tracing::info_span!("attempt", run.id = %run.id, run.type = %run.workflow);
         let (workflow, began) = (run.workflow, self.ports.clock.now());
+        span.in_scope(|| {
+            tracing::info!(run.trigger = run.origin.trigger.name(), run.failed_attempts, "an attempt begins");
+        });
         let outcome = self.attempt(run, history, began, deadline).instrument(span).await;
         let failed = match &outcome {
             Ok(Outcome::Ended { run, just_now: true }) => run.status == Status::Failed,
@@ -378,14 +381,7 @@ impl Worker {
             Ok(definition) => definition,
             Err(failure) => return (Err(failure.into()), Round::default()),
         };
-        let attempt = Attempt::new(
-            run.clone(),
-            definition,
-            history,
-            &self.ports,
-            Arc::clone(&self.monitor),
-            deadline,
-        );
+        let attempt = Attempt::new(run.clone(), definition, history, &self.ports, Arc::clone(&self.monitor), deadline);
         let mut context = Context::root(Arc::clone(&attempt));
         let story = async {
             let result = AssertUnwindSafe(workflow.execute(&mut context)).catch_unwind().await;
