@@ -79,7 +79,7 @@ impl Deployment {
             secret_access_key: settings.secret_access_key.reveal().to_owned(),
             session_token: settings.session_token.as_ref().map(|token| token.reveal().to_owned()),
         };
-        let aws = Aws::new(&settings.region, credentials, settings.endpoint.clone(), Timeouts::default());
+        let aws = aws(&settings, credentials)?;
         let values = S3Values::new(&aws, &settings.payload_bucket);
         let table = Table::new(&aws, &settings.table, Arc::new(values), RETENTION);
         let urls: BTreeMap<WorkflowType, QueueUrls> = WorkflowType::ALL
@@ -348,6 +348,17 @@ impl Deployment {
     fn tracking(&self) -> Arc<dyn Tracking> {
         Arc::new(TableTracking::new(self.table.clone()))
     }
+}
+
+fn aws(settings: &Settings, credentials: Credentials) -> Result<Aws, Error> {
+    let (region, endpoint) = (settings.region.clone(), settings.endpoint.clone());
+    let Some(bundle) = &settings.ca_bundle else {
+        return Ok(Aws::new(region, credentials, endpoint, Timeouts::default()));
+    };
+    let named = |problem: &dyn std::fmt::Display| format!("`AWS_CA_BUNDLE`, {}: {problem}", bundle.display());
+    let roots = std::fs::read_to_string(bundle).map_err(|error| named(&error))?;
+    let aws = Aws::trusting(roots, region, credentials, endpoint, Timeouts::default());
+    Ok(aws.map_err(|error| named(&error))?)
 }
 
 /// The visibility of messages on one queue.

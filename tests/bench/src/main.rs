@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use ihelper_bench::{
     Failed,
     costs::{Cost, Costs},
-    functions::process::load,
+    functions::{build, process::load},
     prices::{self, Bill, Facts, UNIT_PRICES},
     processor,
     report::{Claim, Report, Table, show_in_readme},
@@ -37,6 +37,9 @@ struct Options {
     /// These sections only, separated by commas.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Section>,
+    /// Builds no function: measures those that were built before.
+    #[arg(long)]
+    built: bool,
     /// Measures nothing, but puts the newest claims of every section into README.md.
     #[arg(long)]
     readme: bool,
@@ -78,6 +81,9 @@ async fn main() -> Result<ExitCode, Failed> {
     if options.readme {
         show_in_readme()?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if options.built {
+        build::take_as_built();
     }
     let mut report = Report::new();
     let cores = std::thread::available_parallelism()?.get();

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     Failed,
     functions::{
-        batch,
+        messages as batch_of,
         build::{self, MEMORY_CONSUMER},
         data,
         emulator::Emulator,
@@ -62,7 +62,7 @@ pub async fn measure() -> Result<Measured, Failed> {
                 json!({ "type": workflow.name(), "data": data(workflow, number * MESSAGES + message) }).to_string()
             })
             .collect();
-        let (answer, took) = emulator.invoke(&batch(&messages, number)).await?;
+        let (answer, took) = emulator.invoke(&batch_of(&messages, number)).await?;
         if answer["batchItemFailures"] != json!([]) || took < MODEL_TIME {
             return Err(format!("a batch was not worked on, and took {took:?}: {answer}").into());
         }

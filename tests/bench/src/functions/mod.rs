@@ -78,7 +78,7 @@ impl Function {
             Door::Bus => event("email_received", number, &data(WorkflowType::EmailProcessing, number)),
             Door::Queue(workflow) => {
                 let body = json!({ "type": workflow.name(), "data": data(workflow, number) });
-                batch(&[body.to_string()], number)
+                messages(&[body.to_string()], number)
             }
         }
     }
@@ -162,7 +162,7 @@ fn event(detail_type: &str, number: usize, detail: &Value) -> Value {
 }
 
 /// Messages of a queue, in one batch.
-pub fn batch(bodies: &[String], number: usize) -> Value {
+pub fn messages(bodies: &[String], number: usize) -> Value {
     let message = |(index, body): (usize, &String)| {
         json!({
             "messageId": format!("5f0c7b1e-9d1a-4c55-8f3b-{number:08}{index:04}"),

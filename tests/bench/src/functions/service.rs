@@ -4,7 +4,7 @@
 
 use std::{
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -37,6 +37,9 @@ use crate::{
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// What functions trust on AWS.
+const AMAZON: &str = include_str!("../../../../shared/adapters/src/amazon.pem");
+
 /// How long the model takes for an answer.
 pub const MODEL_TIME: Duration = Duration::from_secs(1);
 
@@ -44,6 +47,7 @@ pub const MODEL_TIME: Duration = Duration::from_secs(1);
 pub struct Service {
     address: String,
     certificates: PathBuf,
+    aws_certificates: PathBuf,
     counts: Arc<Counts>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -57,8 +61,8 @@ struct Counts {
 }
 
 impl Service {
-    /// Services at a free port of this machine. Their certificate is made now, and stands in a file with all those that
-    /// this machine trusts, so that a function reads as many as it would anywhere.
+    /// Services at a free port of this machine. Their certificate is made now, and stands in files with all those that a
+    /// function trusts anyway, so that it reads as many as it would on AWS.
     ///
     /// # Errors
     /// This returns an error when the port or the file cannot be had.
@@ -67,6 +71,8 @@ impl Service {
         let certificates = build::reports()?.join("certificates.pem");
         let trusted = BUNDLES.iter().find_map(|bundle| std::fs::read_to_string(bundle).ok()).unwrap_or_default();
         std::fs::write(&certificates, format!("{trusted}\n{}", cert.pem()))?;
+        let aws_certificates = build::reports()?.join("aws-certificates.pem");
+        std::fs::write(&aws_certificates, format!("{AMAZON}\n{}", cert.pem()))?;
 
         let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -79,7 +85,7 @@ impl Service {
         let counts = Arc::new(Counts::default());
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let task = tokio::spawn(serve(listener, acceptor, address.clone(), Arc::clone(&counts)));
-        Ok(Self { address, certificates, counts, task })
+        Ok(Self { address, certificates, aws_certificates, counts, task })
     }
 
     /// The issuer of tokens, which is at the same address.
@@ -87,15 +93,11 @@ impl Service {
         &self.address
     }
 
-    /// The file with the certificates to trust.
-    pub fn certificates(&self) -> &Path {
-        &self.certificates
-    }
-
     /// What a function finds that works with these.
     pub fn environment(&self) -> Environment {
         let mut environment = environment(&self.address, &self.address);
-        environment.insert("SSL_CERT_FILE".to_owned(), self.certificates.display().to_string());
+        let files = [("SSL_CERT_FILE", &self.certificates), ("AWS_CA_BUNDLE", &self.aws_certificates)];
+        environment.extend(files.map(|(name, path)| (name.to_owned(), path.display().to_string())));
         environment
     }
 
