@@ -12,6 +12,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::LazyLock,
+    thread,
 };
 
 use cedar_policy::{
@@ -38,6 +39,47 @@ pub struct CedarPermissions {
     schema: Schema,
     policies: PolicySet,
     authorizer: Authorizer,
+}
+
+/// The policies that are built in, read by a thread of their own while the function starts: that takes longer than all the
+/// rest of a start.
+pub struct EmbeddedPermissions {
+    read: LazyLock<Option<CedarPermissions>, Box<dyn FnOnce() -> Option<CedarPermissions> + Send>>,
+}
+
+impl EmbeddedPermissions {
+    /// Begins to read. The first decision waits for the end of it; if nothing can be read, everything is denied.
+    pub fn begin() -> Self {
+        let reading = thread::spawn(|| {
+            // So that the first question finds its names read, too.
+            LazyLock::force(&ACTION);
+            CedarPermissions::embedded()
+        });
+        let read = move || match reading.join() {
+            Ok(Ok(permissions)) => Some(permissions),
+            Ok(Err(invalid)) => {
+                tracing::error!(error.message = %invalid, "nothing is permitted");
+                None
+            }
+            Err(_) => {
+                tracing::error!("the policies could not be read, so nothing is permitted");
+                None
+            }
+        };
+        Self { read: LazyLock::new(Box::new(read)) }
+    }
+}
+
+impl Permissions for EmbeddedPermissions {
+    fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
+        self.read.as_ref().is_some_and(|permissions| permissions.allows(who, action, what))
+    }
+}
+
+impl fmt::Debug for EmbeddedPermissions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EmbeddedPermissions").finish_non_exhaustive()
+    }
 }
 
 /// Everything wrong with policies or their schema.
@@ -217,6 +259,17 @@ mod tests {
             .collect();
         assert_eq!(policies.len(), POLICIES.len());
         assert!(policies.iter().all(|text| POLICIES.contains(&text.as_str())));
+    }
+
+    #[test]
+    fn policies_that_are_read_meanwhile_decide_as_they_do_otherwise() {
+        let (begun, read) = (EmbeddedPermissions::begin(), CedarPermissions::embedded().unwrap());
+        let decisions = |permissions: &dyn Permissions| {
+            let asked = |action: &Action| permissions.allows(Who::Anonymous, *action, What::Bundle);
+            Action::ALL.iter().map(asked).collect::<Vec<bool>>()
+        };
+        assert_eq!(decisions(&begun), decisions(&read));
+        assert!(decisions(&begun).contains(&true) && decisions(&begun).contains(&false));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use ihelper_workflow::{
 };
 use lambda_runtime::Error;
 #[cfg(feature = "permissions")]
-use {ihelper_adapters::cedar::CedarPermissions, ihelper_workflow::ports::Permissions};
+use {ihelper_adapters::cedar::EmbeddedPermissions, ihelper_workflow::ports::Permissions};
 #[cfg(feature = "mcp")]
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
@@ -169,13 +169,10 @@ impl Deployment {
         Arc::new(Tokens::new(Expected { issuer, audience }, Arc::new(keys), self.clock()))
     }
 
-    /// Who may do what.
-    ///
-    /// # Errors
-    /// This returns an error that lists what is wrong with the policies.
+    /// Who may do what. It is read while the caller goes on, so this comes first.
     #[cfg(feature = "permissions")]
-    pub fn permissions(&self) -> Result<Arc<dyn Permissions>, Error> {
-        Ok(Arc::new(CedarPermissions::embedded()?))
+    pub fn permissions() -> Arc<dyn Permissions> {
+        Arc::new(EmbeddedPermissions::begin())
     }
 
     /// The dead-letter queues.

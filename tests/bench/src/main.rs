@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use ihelper_bench::{
     Failed,
     costs::{Cost, Costs},
-    functions::{build, process::load},
+    functions::{build, process::load, throughput},
     prices::{self, Bill, Facts, UNIT_PRICES},
     processor,
     report::{Claim, Report, Table, show_in_readme},
@@ -40,6 +40,9 @@ struct Options {
     /// Builds no function: measures those that were built before.
     #[arg(long)]
     built: bool,
+    /// Measures what there is to measure on the local AWS around this.
+    #[arg(long, hide = true)]
+    within_stack: bool,
     /// Measures nothing, but puts the newest claims of every section into README.md.
     #[arg(long)]
     readme: bool,
@@ -78,6 +81,9 @@ enum Section {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Failed> {
     let options = Options::parse();
+    if options.within_stack {
+        return throughput::measure_within_stack().await.map(|()| ExitCode::SUCCESS);
+    }
     if options.readme {
         show_in_readme()?;
         return Ok(ExitCode::SUCCESS);
@@ -122,7 +128,7 @@ async fn measure(section: Section, report: &mut Report) -> Result<(), Failed> {
         Section::Memory => sections::memory(report).await,
         Section::Batch => sections::batch(report).await,
         Section::Telemetry => sections::telemetry(report).await,
-        Section::Throughput => sections::throughput(report).await,
+        Section::Throughput => sections::throughput(report),
         Section::Documents => sections::documents(report),
     }
 }

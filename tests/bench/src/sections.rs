@@ -2,7 +2,7 @@
 
 use ihelper_bench::{
     Failed, documents,
-    functions::{batch, cold, memory, sizes, telemetry, warm},
+    functions::{batch, cold, memory, sizes, telemetry, throughput, warm},
     report::{Claim, Report, Table},
 };
 use serde_json::json;
@@ -210,8 +210,28 @@ pub(crate) async fn telemetry(report: &mut Report) -> Result<(), Failed> {
 }
 
 /// How many calls the API takes.
-pub(crate) async fn throughput(_report: &mut Report) -> Result<(), Failed> {
-    Err("not yet".into())
+pub(crate) fn throughput(report: &mut Report) -> Result<(), Failed> {
+    report.say("## Throughput on the local AWS")?;
+    let measured = throughput::measure()?;
+    report.say(&format!(
+        "Calls in a second, {} at a time, all through the one process of the local AWS, in turns: a function that only \
+         echoes {:.0}; `GET /health` {:.0}; runs of mail to their end {:.0}, each with its writes to the table.",
+        throughput::AT_ONCE,
+        measured.echoes,
+        measured.health,
+        measured.runs
+    ))?;
+    let claims = [("`GET /health`", measured.health), ("runs of mail", measured.runs)].map(|(what, calls)| Claim {
+        of: format!("calls in a second on the local AWS: {what}"),
+        figure: format!("{calls:.0}"),
+        beside: format!("echo, {:.0}", measured.echoes),
+        ratio: Some(calls / measured.echoes),
+        limit: None,
+        holds: true,
+    });
+    report.claim("b throughput", claims.into());
+    report.note("throughput", json!(measured));
+    Ok(())
 }
 
 /// How long reading documents takes.

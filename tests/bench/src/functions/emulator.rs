@@ -63,14 +63,9 @@ impl Emulator {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()?;
-        let began = Instant::now();
-        let stream = loop {
-            match TcpStream::connect(address).await {
-                Ok(stream) => break stream,
-                Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
-            }
-        };
+        // It listens to callers before it listens to its function.
+        drop(connected(runtime).await?);
+        let stream = connected(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -108,6 +103,17 @@ impl Drop for Emulator {
         // The emulator would leave it behind.
         if let Ok(function) = self.function() {
             process::kill(function);
+        }
+    }
+}
+
+async fn connected(address: SocketAddr) -> Result<TcpStream, Failed> {
+    let began = Instant::now();
+    loop {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     }
 }

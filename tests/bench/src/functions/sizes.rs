@@ -1,8 +1,7 @@
 //! How large the functions are, as they are uploaded.
 
-use std::{fs::File, io};
+use std::{fs, path::Path, process::Command};
 
-use flate2::{Compression, write::DeflateEncoder};
 use serde::Serialize;
 
 use crate::{
@@ -23,7 +22,7 @@ pub struct Measured {
     pub name: &'static str,
     /// Its binary.
     pub binary: u64,
-    /// The zip with it, but for the hundred bytes of its directory.
+    /// The zip with it.
     pub zipped: u64,
     /// What the zip may have.
     pub limit: u64,
@@ -35,26 +34,21 @@ pub struct Measured {
 /// This returns an error when one does not compile.
 pub fn measure() -> Result<Vec<Measured>, Failed> {
     let measured = FUNCTIONS.iter().map(|function| {
-        let mut binary = File::open(build::function(function.name)?)?;
-        // The level that zip has unless told otherwise, as SAM's does.
-        let mut zip = DeflateEncoder::new(Counter(0), Compression::default());
-        let bytes = io::copy(&mut binary, &mut zip)?;
+        let binary = build::function(function.name)?;
         let limit = if function.name == "document-consumer" { DOCUMENT_LIMIT } else { LIMIT };
-        Ok(Measured { name: function.name, binary: bytes, zipped: zip.finish()?.0, limit })
+        Ok(Measured { name: function.name, binary: fs::metadata(&binary)?.len(), zipped: zipped(&binary)?, limit })
     });
     measured.collect()
 }
 
-/// Counts what is written to it.
-struct Counter(u64);
-
-impl io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
+/// How large SAM's zip is: one by Python, with what its library does unless told otherwise.
+fn zipped(binary: &Path) -> Result<u64, Failed> {
+    const ZIP: &str = "import io, sys, zipfile\narchive = io.BytesIO()\n\
+        with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as output:\n    output.write(sys.argv[1], 'bootstrap')\n\
+        print(len(archive.getvalue()))";
+    let output = Command::new("python3").args(["-c", ZIP]).arg(binary).output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
