@@ -31,6 +31,7 @@ use crate::{
 };
 
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
+const LOG_LEVEL: &str = "LOG_LEVEL";
 /// Beyond this the emulator does not come up any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -49,15 +50,22 @@ impl Emulator {
     pub async fn start(binary: &Path, environment: &Environment) -> Result<Self, Failed> {
         let (address, runtime) = (free_address().await?, free_address().await?);
         let log = File::create(build::reports()?.join("emulator.log"))?;
-        let process = Command::new(build::emulator()?)
+        let mut command = Command::new(build::emulator()?);
+        command
             .arg("--runtime-interface-emulator-address")
             .arg(address.to_string())
             .arg("--runtime-api-address")
             .arg(runtime.to_string())
-            .arg(binary)
             .env_clear()
             .envs(environment)
-            .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "60")
+            .env_remove(LOG_LEVEL)
+            .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "60");
+        if let Some(level) = environment.get(LOG_LEVEL) {
+            // The emulator would take it for its own, which knows no `off`.
+            command.args(["/usr/bin/env", &format!("{LOG_LEVEL}={level}")]);
+        }
+        let process = command
+            .arg(binary)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
