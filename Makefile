@@ -8,7 +8,7 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench bench-documents eval contract load fuzz watch token definitions deploy clean tools nextest fuzzer
+.PHONY: help demo dev test check bench bench-readme bench-documents eval contract load fuzz watch token definitions deploy clean tools nextest fuzzer
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,9 +39,15 @@ check: ## formatting, lints, documentation, licences, advisories, templates
 	$(TOOLS)/cfn-lint --regions us-east-1 -- template.yaml infra/templates/*.yaml
 	$(TOOLS)/python infra/local/audit.py
 
-# No AWS in it, so it compiles in two minutes; it fails only when one of the engine's two claims does.
-bench: ## what a run takes: time over its model, processor, price of a million; tables in target/bench
-	cargo run --package ihelper-bench --profile bench-run --locked
+# Measures on a quiet machine for some ten minutes; building the functions as SAM does takes longer. It fails at its end,
+# when a claim does. ONLY=speed,processor,router,prices needs no function and no AWS.
+ONLY ?=
+bench: ## everything measured, as ratios, in target/bench: ONLY=sizes,cold,warm,memory,batch,telemetry,throughput,...
+	@$(STACK) tools sam ministack
+	cargo run --package ihelper-bench --profile bench-run --locked -- $(if $(ONLY),--only $(ONLY))
+
+bench-readme: ## put the newest claims into README.md
+	cargo run --package ihelper-bench --profile bench-run --locked -- --readme
 
 bench-documents: ## memory and time that reading documents takes, the largest ones too
 	cargo run --package ihelper-adapters --no-default-features --features extract --bin measure-documents \

@@ -1,7 +1,7 @@
 //! `GET /openapi.json`: the API's contract, made from the types and the routes themselves.
 //!
 //! **Invariants**
-//! - A route is served only together with its operation ([`crate::router`]), so nothing is served that is not here.
+//! - A route is served only beside its operation: a test holds the two to each other, so nothing is served that is not here.
 //! - Every problem's example is the answer that the code gives.
 //! - Nobody needs a token to read it: it tells nothing about a run or a person.
 

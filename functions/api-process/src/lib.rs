@@ -23,14 +23,18 @@ mod shield;
 mod uploads;
 mod usage;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use http::HeaderValue;
 use ihelper_runtime::{
@@ -51,10 +55,7 @@ use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
 use utoipa::ToSchema;
-use utoipa_axum::{
-    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
-    routes,
-};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use contract::{Contract, told, told_on_pages};
 
@@ -145,9 +146,9 @@ pub async fn call(router: Router, request: lambda_http::Request) -> Result<Respo
 
 /// The API.
 pub fn router(api: Arc<Api>) -> Router {
-    let (router, openapi) = routes().split_for_parts();
-    let contract = Arc::new(Contract::of(openapi));
-    let router = router
+    // Made when somebody asks for it: it takes longer than all the rest of a start.
+    let contract = Arc::new(LazyLock::new(|| Contract::of(routes().into_openapi())));
+    let router = served()
         .route(CONTRACT_PATH, get(async move || contract.answer()))
         .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
@@ -168,7 +169,34 @@ pub fn contract() -> Value {
 /// Where the contract is.
 pub const CONTRACT_PATH: &str = "/openapi.json";
 
-/// Every route with its operation, and with what can go wrong there beside what can anywhere.
+/// Every route. A test holds it to the operations of [`routes`].
+fn served() -> Router<Arc<Api>> {
+    let texts = || DefaultBodyLimit::max(definitions::MAX_BODY_BYTES);
+    // Anybody may come to a callback, so nobody may bring much.
+    let little = || DefaultBodyLimit::max(callbacks::MAX_BODY_BYTES);
+    Router::new()
+        .route("/workflow/process", post(process::process))
+        .route("/workflow/runs", get(runs::list))
+        .route("/workflow/runs/{id}", get(runs::show))
+        .route("/workflow/runs/{id}/report", get(report::show))
+        .route("/workflow/runs/{id}/cancel", post(control::cancel))
+        .route("/workflow/runs/{id}/retry", post(control::retry))
+        .route("/workflow/runs/{id}/settle", post(control::settle))
+        .route("/workflow/runs/{id}/callbacks/{name}", get(callbacks::show).post(callbacks::answer).layer(little()))
+        .route("/workflow/dead-letters", get(letters::list))
+        .route("/workflow/dead-letters/redrive", post(letters::redrive))
+        .route("/workflow/dead-letters/discard", post(letters::discard))
+        .route("/workflow/definitions/{type}", get(definitions::show).put(definitions::put).layer(texts()))
+        .route("/workflow/definitions/{type}/versions", get(definitions::versions))
+        .route("/workflow/definitions/{type}/diff", get(definitions::diff))
+        .route("/workflow/definitions/{type}/rollback", post(definitions::rollback))
+        .route("/workflow/definitions/{type}/canary", post(definitions::canary))
+        .route("/workflow/usage", get(usage::show))
+        .route(uploads::PATH, post(uploads::offer))
+        .route("/health", get(health))
+}
+
+/// The operation of every route, with what can go wrong there beside what can anywhere.
 fn routes() -> OpenApiRouter<Arc<Api>> {
     use Problem::{Ended, InFlight, KeyReused, Malformed, NotEnded, NothingOpen, TooLate, WouldRepeat};
     let run = contract::example_run();
@@ -236,10 +264,6 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
     ]
     .concat();
     let usage = [parameter[0].clone(), invalid("since", "is after 2026-01-31")];
-    let texts = || DefaultBodyLimit::max(definitions::MAX_BODY_BYTES);
-
-    // Anybody may come to a callback, so nobody may bring much.
-    let little = || DefaultBodyLimit::max(callbacks::MAX_BODY_BYTES);
     OpenApiRouter::with_openapi(contract::description())
         .routes(told(routes!(process::process), &process))
         .routes(told(routes!(runs::list), &parameter))
@@ -248,13 +272,13 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(told(routes!(control::cancel), &[no_run(), Ended(run, Status::Succeeded)]))
         .routes(told(routes!(control::retry), &body_of(&retry)))
         .routes(told(routes!(control::settle), &body_of(&settle)))
-        .routes(told_on_pages(routes!(callbacks::show), &[unknown(), token_twice]).layer(little()))
-        .routes(told_on_pages(routes!(callbacks::answer), &body_of(&answer)).layer(little()))
+        .routes(told_on_pages(routes!(callbacks::show), &[unknown(), token_twice]))
+        .routes(told_on_pages(routes!(callbacks::answer), &body_of(&answer)))
         .routes(told(routes!(letters::list), &parameter))
         .routes(told(routes!(letters::redrive), &body_of(&letters)))
         .routes(told(routes!(letters::discard), &body_of(&letters)))
-        .routes(told(routes!(definitions::show), &no_version).layer(texts()))
-        .routes(told(routes!(definitions::put), &update).layer(texts()))
+        .routes(told(routes!(definitions::show), &no_version))
+        .routes(told(routes!(definitions::put), &update))
         .routes(told(routes!(definitions::versions), &no_workflow))
         .routes(told(routes!(definitions::diff), &no_version))
         .routes(told(routes!(definitions::rollback), &body_of(&change)))

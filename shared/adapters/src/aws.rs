@@ -9,11 +9,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{SdkConfig, region::Region};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 #[cfg(any(feature = "dynamodb", feature = "s3"))]
 use crate::work::CountsRequests;
@@ -22,6 +23,13 @@ use crate::work::CountsRequests;
 /// bridges a broken connection or a moment of throttling.
 const ATTEMPTS: u32 = 3;
 
+/// The roots of Amazon Trust Services, which all hosts of AWS can be traced to. Reading these five takes a tenth of what
+/// reading the hundred and more of a system takes, at the first call of each start.
+const AMAZON: &str = include_str!("amazon.pem");
+
+/// Regions of partitions that may have certificates of others.
+const ELSEWHERE: [&str; 4] = ["cn-", "us-iso", "eu-iso", "eusc-"];
+
 /// A client that is made when first used.
 pub(crate) type Lazy<Client> = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
@@ -29,6 +37,24 @@ pub(crate) type Lazy<Client> = LazyLock<Client, Box<dyn FnOnce() -> Client + Sen
 #[derive(Clone)]
 pub struct Aws {
     config: SdkConfig,
+    trust: Trust,
+}
+
+/// Whose certificates count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Those of these roots, as PEM.
+    These(String),
+    /// What the system trusts.
+    System,
+}
+
+impl Trust {
+    /// What the services of a region, or whatever is at an endpoint, are to be trusted by.
+    fn of(region: &str, endpoint: Option<&str>) -> Self {
+        let is_elsewhere = ELSEWHERE.iter().any(|prefix| region.starts_with(prefix));
+        if endpoint.is_some() || is_elsewhere { Self::System } else { Self::These(AMAZON.to_owned()) }
+    }
 }
 
 /// Who calls. `Debug` shows the access key's id and nothing secret.
@@ -78,7 +104,41 @@ impl Aws {
         endpoint: Option<String>,
         timeouts: Timeouts,
     ) -> Self {
-        let http_client = http_client(endpoint.as_deref(), Builder::new());
+        let region = region.into();
+        let trust = Trust::of(&region, endpoint.as_deref());
+        Self::with(region, credentials, endpoint, timeouts, trust)
+    }
+
+    /// The same, trusting these roots, as PEM, and no other.
+    ///
+    /// # Errors
+    /// This returns an error when it is no PEM, or has no certificate.
+    pub fn trusting(
+        pem: String,
+        region: impl Into<String>,
+        credentials: Credentials,
+        endpoint: Option<String>,
+        timeouts: Timeouts,
+    ) -> Result<Self, NoRoots> {
+        // The client would panic over it, and at its first call only.
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.map_err(|_| NoRoots)?).map_err(|_| NoRoots)?;
+        }
+        if roots.is_empty() {
+            return Err(NoRoots);
+        }
+        Ok(Self::with(region.into(), credentials, endpoint, timeouts, Trust::These(pem)))
+    }
+
+    fn with(
+        region: String,
+        credentials: Credentials,
+        endpoint: Option<String>,
+        timeouts: Timeouts,
+        trust: Trust,
+    ) -> Self {
+        let http_client = http_client(endpoint.as_deref(), &trust, Builder::new());
         let credentials = aws_credential_types::Credentials::new(
             credentials.access_key_id,
             credentials.secret_access_key,
@@ -87,7 +147,7 @@ impl Aws {
             "environment",
         );
         let mut config = SdkConfig::builder()
-            .region(Region::new(region.into()))
+            .region(Region::new(region))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .http_client(http_client)
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
@@ -99,7 +159,7 @@ impl Aws {
                     .build(),
             );
         config.set_endpoint_url(endpoint);
-        Self { config: config.build() }
+        Self { config: config.build(), trust }
     }
 
     /// The model client never repeats a call: the router asks another node instead. An answer takes as long as it takes,
@@ -160,9 +220,9 @@ impl Aws {
     /// its way, and nobody could tell whether it went out. A handshake for each mail is the price.
     #[cfg(feature = "ses")]
     pub(crate) fn ses(&self) -> Lazy<aws_sdk_sesv2::Client> {
-        let config = self.config.clone();
+        let (config, trust) = (self.config.clone(), self.trust.clone());
         Lazy::new(Box::new(move || {
-            let http_client = http_client(config.endpoint_url(), Builder::new().pool_max_idle_per_host(0));
+            let http_client = http_client(config.endpoint_url(), &trust, Builder::new().pool_max_idle_per_host(0));
             let config = aws_sdk_sesv2::config::Builder::from(&config)
                 .http_client(http_client)
                 .retry_config(RetryConfig::disabled())
@@ -178,14 +238,28 @@ impl Aws {
     }
 }
 
-fn http_client(endpoint: Option<&str>, builder: Builder) -> SharedHttpClient {
+/// A text without certificates where roots should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("holds what is no certificate, or none at all")]
+pub struct NoRoots;
+
+fn http_client(endpoint: Option<&str>, trust: &Trust, builder: Builder) -> SharedHttpClient {
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
         // Leaves out loading the certificates, which a plain connection never looks at.
         builder.build_http()
     } else {
         // Ring, not AWS-LC: the latter collects entropy for 100 ms at the first handshake.
-        builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+        let builder = builder.tls_provider(Provider::Rustls(CryptoMode::Ring));
+        match trust {
+            Trust::System => builder.build_https(),
+            Trust::These(pem) => builder.tls_context(context(pem)).build_https(),
+        }
     }
+}
+
+fn context(pem: &str) -> TlsContext {
+    let roots = TrustStore::empty().with_pem_certificate(pem.as_bytes());
+    TlsContext::builder().with_trust_store(roots).build().expect("whatever the roots, there is a context")
 }
 
 impl fmt::Debug for Aws {
@@ -201,6 +275,37 @@ impl fmt::Debug for Aws {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn credentials() -> Credentials {
+        Credentials { access_key_id: "id".to_owned(), secret_access_key: "key".to_owned(), session_token: None }
+    }
+
+    #[test]
+    fn amazon_vouches_for_its_own_hosts_only() {
+        assert_eq!(Trust::of("eu-west-1", None), Trust::These(AMAZON.to_owned()));
+        assert_eq!(Trust::of("us-gov-west-1", None), Trust::These(AMAZON.to_owned()));
+        assert_eq!(Trust::of("cn-north-1", None), Trust::System);
+        assert_eq!(Trust::of("eu-west-1", Some("https://localhost:4566")), Trust::System);
+    }
+
+    #[test]
+    fn roots_are_certificates_or_refused() {
+        let made = |pem: &str| Aws::trusting(pem.to_owned(), "eu-west-1", credentials(), None, Timeouts::default());
+        assert!(made(AMAZON).is_ok());
+        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+        for pem in [String::new(), "text".to_owned(), format!("{begin}\nAAAA\n{end}\n"), format!("{begin}\n!\n{end}\n")]
+        {
+            assert_eq!(made(&pem).unwrap_err(), NoRoots, "{pem}");
+        }
+    }
+
+    #[test]
+    fn amazons_roots_are_five_and_those_that_browsers_trust() {
+        let roots: Vec<CertificateDer<'_>> =
+            CertificateDer::pem_slice_iter(AMAZON.as_bytes()).collect::<Result<_, _>>().unwrap();
+        assert_eq!(roots.len(), 5);
+        assert!(roots.iter().all(|root| webpki_root_certs::TLS_SERVER_ROOT_CERTS.contains(root)));
+    }
 
     #[test]
     fn secrets_do_not_show() {

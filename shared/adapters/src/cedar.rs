@@ -3,7 +3,8 @@
 //! Invariants:
 //! - What no policy permits is denied, and so is every question at which a policy breaks: a `forbid` that could not be
 //!   evaluated must not count for nothing.
-//! - Policies fit their schema: who makes [`CedarPermissions`] learns of every one that does not.
+//! - Policies fit their schema: a test holds those that are built in to it, since that takes milliseconds which each start
+//!   would pay for, and whoever reads others learns of every one that does not.
 //! - A line of the log names the action, the kind of thing it is done to and the policies that decided. Who asked, it
 //!   does not say.
 
@@ -11,6 +12,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::LazyLock,
+    thread,
 };
 
 use cedar_policy::{
@@ -39,6 +41,47 @@ pub struct CedarPermissions {
     authorizer: Authorizer,
 }
 
+/// The policies that are built in, read by a thread of their own while the function starts: that takes longer than all the
+/// rest of a start.
+pub struct EmbeddedPermissions {
+    read: LazyLock<Option<CedarPermissions>, Box<dyn FnOnce() -> Option<CedarPermissions> + Send>>,
+}
+
+impl EmbeddedPermissions {
+    /// Begins to read. The first decision waits for the end of it; if nothing can be read, everything is denied.
+    pub fn begin() -> Self {
+        let reading = thread::spawn(|| {
+            // So that the first question finds its names read, too.
+            LazyLock::force(&ACTION);
+            CedarPermissions::embedded()
+        });
+        let read = move || match reading.join() {
+            Ok(Ok(permissions)) => Some(permissions),
+            Ok(Err(invalid)) => {
+                tracing::error!(error.message = %invalid, "nothing is permitted");
+                None
+            }
+            Err(_) => {
+                tracing::error!("the policies could not be read, so nothing is permitted");
+                None
+            }
+        };
+        Self { read: LazyLock::new(Box::new(read)) }
+    }
+}
+
+impl Permissions for EmbeddedPermissions {
+    fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
+        self.read.as_ref().is_some_and(|permissions| permissions.allows(who, action, what))
+    }
+}
+
+impl fmt::Debug for EmbeddedPermissions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EmbeddedPermissions").finish_non_exhaustive()
+    }
+}
+
 /// Everything wrong with policies or their schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(Vec<String>);
@@ -52,32 +95,34 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl CedarPermissions {
-    /// The policies that are built in.
+    /// The policies that are built in. A test holds them to their schema.
     ///
     /// # Errors
-    /// This returns an error that lists what does not parse or does not fit the schema. A test holds the committed files
-    /// to none.
+    /// This returns an error that tells what does not parse.
     pub fn embedded() -> Result<Self, Invalid> {
-        Self::parse(SCHEMA, &POLICIES.concat())
+        Self::read(SCHEMA, &POLICIES.concat()).map(|(permissions, _)| permissions)
     }
 
     /// Policies and their schema, as text.
     ///
     /// # Errors
-    /// As [`embedded`](Self::embedded).
+    /// This returns an error that lists what does not parse or does not fit the schema.
     pub fn parse(schema: &str, policies: &str) -> Result<Self, Invalid> {
-        let one = |what: &str, error: &dyn fmt::Display| Invalid(vec![format!("{what}: {error}")]);
-        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(|error| one("schema", &error))?;
-        let mut problems: Vec<String> = warnings.map(|warning| format!("schema: {warning}")).collect();
-        let policies: PolicySet = policies.parse().map_err(|error| one("policies", &error))?;
-        let validator = Validator::new(schema);
-        let found = validator.validate(&policies, ValidationMode::Strict);
+        let (permissions, mut problems) = Self::read(schema, policies)?;
+        let validator = Validator::new(permissions.schema.clone());
+        let found = validator.validate(&permissions.policies, ValidationMode::Strict);
         problems.extend(found.validation_errors().map(ToString::to_string));
         problems.extend(found.validation_warnings().map(ToString::to_string));
-        if !problems.is_empty() {
-            return Err(Invalid(problems));
-        }
-        Ok(Self { schema: validator.schema().clone(), policies, authorizer: Authorizer::new() })
+        if problems.is_empty() { Ok(permissions) } else { Err(Invalid(problems)) }
+    }
+
+    /// Policies and their schema, and what is odd about the schema.
+    fn read(schema: &str, policies: &str) -> Result<(Self, Vec<String>), Invalid> {
+        let one = |what: &str, error: &dyn fmt::Display| Invalid(vec![format!("{what}: {error}")]);
+        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(|error| one("schema", &error))?;
+        let warnings = warnings.map(|warning| format!("schema: {warning}")).collect();
+        let policies = policies.parse().map_err(|error| one("policies", &error))?;
+        Ok((Self { schema, policies, authorizer: Authorizer::new() }, warnings))
     }
 
     /// What somebody asks, in Cedar's words. This fails for what the schema does not know.
@@ -205,7 +250,7 @@ mod tests {
 
     #[test]
     fn every_file_of_policies_is_built_in_and_fits_the_schema() {
-        CedarPermissions::embedded().unwrap_or_else(|error| panic!("{error}"));
+        CedarPermissions::parse(SCHEMA, &POLICIES.concat()).unwrap_or_else(|error| panic!("{error}"));
         let folder = format!("{}/../../infra/policies", env!("CARGO_MANIFEST_DIR"));
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let policies: Vec<String> = files
@@ -214,6 +259,17 @@ mod tests {
             .collect();
         assert_eq!(policies.len(), POLICIES.len());
         assert!(policies.iter().all(|text| POLICIES.contains(&text.as_str())));
+    }
+
+    #[test]
+    fn policies_that_are_read_meanwhile_decide_as_they_do_otherwise() {
+        let (begun, read) = (EmbeddedPermissions::begin(), CedarPermissions::embedded().unwrap());
+        let decisions = |permissions: &dyn Permissions| {
+            let asked = |action: &Action| permissions.allows(Who::Anonymous, *action, What::Bundle);
+            Action::ALL.iter().map(asked).collect::<Vec<bool>>()
+        };
+        assert_eq!(decisions(&begun), decisions(&read));
+        assert!(decisions(&begun).contains(&true) && decisions(&begun).contains(&false));
     }
 
     #[test]

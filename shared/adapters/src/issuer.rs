@@ -8,7 +8,7 @@
 //!
 //! Deliberately absent: keeping keys, which is up to who uses them, and retries.
 
-use std::{fmt, sync::LazyLock, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use ihelper_workflow::{
@@ -34,7 +34,6 @@ type Built = Result<reqwest::Client, String>;
 pub struct IssuerKeys {
     issuer: String,
     patience: Duration,
-    client: LazyLock<Built, Box<dyn FnOnce() -> Built + Send>>,
 }
 
 impl fmt::Debug for IssuerKeys {
@@ -51,12 +50,10 @@ impl IssuerKeys {
 
     /// The keys of this issuer, asked for no longer than this.
     pub fn within(issuer: impl Into<String>, patience: Duration) -> Self {
-        Self { issuer: issuer.into(), patience, client: LazyLock::new(Box::new(client)) }
+        Self { issuer: issuer.into(), patience }
     }
 
-    async fn fetch(&self, place: Url) -> Result<Vec<u8>, Failure> {
-        let client =
-            self.client.as_ref().map_err(|problem| Failure::new(Kind::Unknown, format!("issuer: {problem}")))?;
+    async fn fetch(client: &reqwest::Client, place: Url) -> Result<Vec<u8>, Failure> {
         let request = client.get(place).header("accept", "application/json");
         let mut response = request.send().await.map_err(|error| failure(&error))?;
         if !response.status().is_success() {
@@ -73,6 +70,8 @@ impl IssuerKeys {
     }
 
     async fn find(&self) -> Result<String, Failure> {
+        // One connection for both requests, and none that is kept: asked once an hour, it would be found broken.
+        let client = client().map_err(|problem| Failure::new(Kind::Unknown, format!("issuer: {problem}")))?;
         #[derive(Deserialize)]
         struct Description {
             issuer: String,
@@ -80,13 +79,13 @@ impl IssuerKeys {
         }
         // As the standard has it: a slash at the issuer's end is not doubled.
         let place = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-        let description = self.fetch(admitted(&place)?).await?;
+        let description = Self::fetch(&client, admitted(&place)?).await?;
         let description: Description = serde_json::from_slice(&description)
             .map_err(|_| unreachable("describes itself by no JSON with `issuer` and `jwks_uri`"))?;
         if description.issuer != self.issuer {
             return Err(unreachable("calls itself by another name"));
         }
-        let keys = self.fetch(admitted(&description.jwks_uri)?).await?;
+        let keys = Self::fetch(&client, admitted(&description.jwks_uri)?).await?;
         String::from_utf8(keys).map_err(|_| unreachable("publishes keys that are no text"))
     }
 }
@@ -129,8 +128,6 @@ fn client() -> Built {
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        // Asked once an hour, it would find the connection broken.
-        .pool_max_idle_per_host(0)
         .connect_timeout(LONGEST_CONNECT)
         .user_agent(USER_AGENT)
         .build()

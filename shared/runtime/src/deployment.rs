@@ -35,7 +35,7 @@ use ihelper_workflow::{
 };
 use lambda_runtime::Error;
 #[cfg(feature = "permissions")]
-use {ihelper_adapters::cedar::CedarPermissions, ihelper_workflow::ports::Permissions};
+use {ihelper_adapters::cedar::EmbeddedPermissions, ihelper_workflow::ports::Permissions};
 #[cfg(feature = "mcp")]
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
@@ -80,7 +80,7 @@ impl Deployment {
             secret_access_key: settings.secret_access_key.reveal().to_owned(),
             session_token: settings.session_token.as_ref().map(|token| token.reveal().to_owned()),
         };
-        let aws = Aws::new(&settings.region, credentials, settings.endpoint.clone(), Timeouts::default());
+        let aws = aws(&settings, credentials)?;
         let values = S3Values::new(&aws, &settings.payload_bucket);
         let table = Table::new(&aws, &settings.table, Arc::new(values), RETENTION);
         let urls: BTreeMap<WorkflowType, QueueUrls> = WorkflowType::ALL
@@ -171,13 +171,10 @@ impl Deployment {
         Arc::new(Tokens::new(Expected { issuer, audience }, Arc::new(keys), self.clock()))
     }
 
-    /// Who may do what.
-    ///
-    /// # Errors
-    /// This returns an error that lists what is wrong with the policies.
+    /// Who may do what. It is read while the caller goes on, so this comes first.
     #[cfg(feature = "permissions")]
-    pub fn permissions(&self) -> Result<Arc<dyn Permissions>, Error> {
-        Ok(Arc::new(CedarPermissions::embedded()?))
+    pub fn permissions() -> Arc<dyn Permissions> {
+        Arc::new(EmbeddedPermissions::begin())
     }
 
     /// The dead-letter queues.
@@ -356,6 +353,17 @@ impl Deployment {
     fn tracking(&self) -> Arc<dyn Tracking> {
         Arc::new(TableTracking::new(self.table.clone()))
     }
+}
+
+fn aws(settings: &Settings, credentials: Credentials) -> Result<Aws, Error> {
+    let (region, endpoint) = (settings.region.clone(), settings.endpoint.clone());
+    let Some(bundle) = &settings.ca_bundle else {
+        return Ok(Aws::new(region, credentials, endpoint, Timeouts::default()));
+    };
+    let named = |problem: &dyn std::fmt::Display| format!("`AWS_CA_BUNDLE`, {}: {problem}", bundle.display());
+    let roots = std::fs::read_to_string(bundle).map_err(|error| named(&error))?;
+    let aws = Aws::trusting(roots, region, credentials, endpoint, Timeouts::default());
+    Ok(aws.map_err(|error| named(&error))?)
 }
 
 /// The visibility of messages on one queue.

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroU32,
     ops::RangeInclusive,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -26,6 +27,9 @@ pub struct Settings {
     pub region: String,
     /// Where AWS is, when it is not at its own addresses: the local AWS.
     pub endpoint: Option<String>,
+    /// The file with the roots that AWS, or what stands in its place, is trusted by: where a proxy or a local AWS has
+    /// certificates of its own.
+    pub ca_bundle: Option<PathBuf>,
     /// The role's access key.
     pub access_key_id: String,
     /// The role's secret.
@@ -154,6 +158,7 @@ impl Settings {
             Self {
                 region: required("AWS_REGION"),
                 endpoint: variable("AWS_ENDPOINT_URL").filter(|endpoint| !endpoint.is_empty()),
+                ca_bundle: variable("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from),
                 access_key_id: required("AWS_ACCESS_KEY_ID"),
                 secret_access_key: Secret(required("AWS_SECRET_ACCESS_KEY")),
                 session_token: variable("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()).map(Secret),
@@ -374,7 +379,8 @@ mod tests {
 
     fn complete(name: &str) -> Option<String> {
         match name {
-            "AWS_ENDPOINT_URL"
+            "AWS_CA_BUNDLE"
+            | "AWS_ENDPOINT_URL"
             | "AWS_SESSION_TOKEN"
             | "AUTH_MODE"
             | "CORS_ORIGINS"

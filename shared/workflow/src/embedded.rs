@@ -5,11 +5,12 @@ use crate::{
     engine::Definitions,
 };
 
-const CONFIGURATION: &str = include_str!("../../../infra/workflow_config.yaml");
+// The build makes JSON of the YAML: it is read at each start of each function.
+const CONFIGURATION: &str = include_str!(concat!(env!("OUT_DIR"), "/workflow_config.json"));
 const DEFINITIONS: [&str; 3] = [
-    include_str!("../../../infra/definitions/email_processing.yaml"),
-    include_str!("../../../infra/definitions/document_review.yaml"),
-    include_str!("../../../infra/definitions/task_automation.yaml"),
+    include_str!(concat!(env!("OUT_DIR"), "/email_processing.json")),
+    include_str!(concat!(env!("OUT_DIR"), "/document_review.json")),
+    include_str!(concat!(env!("OUT_DIR"), "/task_automation.json")),
 ];
 
 /// The configuration.
@@ -17,7 +18,7 @@ const DEFINITIONS: [&str; 3] = [
 /// # Errors
 /// This returns an error that lists every mistake in the file. A test holds the committed file to none.
 pub fn configuration() -> Result<Configuration, crate::domain::configuration::Invalid> {
-    Configuration::parse(CONFIGURATION)
+    Configuration::parse_json(CONFIGURATION)
 }
 
 /// The definitions.
@@ -25,7 +26,7 @@ pub fn configuration() -> Result<Configuration, crate::domain::configuration::In
 /// # Errors
 /// This returns an error that names the place of a mistake. A test holds the committed files to none.
 pub fn definitions() -> Result<Vec<Definition>, crate::domain::Failure> {
-    DEFINITIONS.into_iter().map(Definition::parse).collect()
+    DEFINITIONS.into_iter().map(Definition::parse_json).collect()
 }
 
 /// The definitions, ready for a worker.
@@ -47,5 +48,18 @@ mod tests {
         let workflows: Vec<WorkflowType> =
             definitions().unwrap().into_iter().map(|definition| definition.workflow).collect();
         assert_eq!(workflows, WorkflowType::ALL);
+    }
+
+    #[test]
+    fn what_is_embedded_says_what_the_files_say() {
+        let file = |name: &str| {
+            std::fs::read_to_string(format!("{}/../../infra/{name}.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        };
+        let read = Configuration::parse(&file("workflow_config")).unwrap();
+        assert_eq!(format!("{:?}", configuration().unwrap()), format!("{read:?}"));
+        for definition in definitions().unwrap() {
+            let name = format!("definitions/{}", definition.workflow.name());
+            assert_eq!(definition, Definition::parse(&file(&name)).unwrap());
+        }
     }
 }

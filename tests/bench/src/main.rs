@@ -1,24 +1,23 @@
-//! `make bench`: measures the engine, and prints what it found. A measurement, not a test: only the claims of the
-//! engine and of the router decide how it ends.
+//! `make bench`: measures the engine and the functions, and prints what it found. A measurement, not a test: only its
+//! claims decide how it ends, and that after everything was measured.
 
-use std::{
-    error::Error,
-    fs,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+mod sections;
 
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
 use ihelper_bench::{
+    Failed,
     costs::{Cost, Costs},
+    functions::{build, process::load, throughput},
     prices::{self, Bill, Facts, UNIT_PRICES},
     processor,
-    report::Table,
+    report::{Claim, Report, Table, show_in_readme},
     router,
     speed::{self, PACE, SUBJECTS},
 };
 use ihelper_workflow::domain::WorkflowType;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Runs of each kind that a figure of speed is the median of.
 const SPEED_RUNS: usize = 31;
@@ -32,30 +31,110 @@ const STEPS: u32 = 10_000;
 /// Calls that the figures of the router are of.
 const ROUTER_CALLS: usize = 50_000;
 
-type Failed = Box<dyn Error + Send + Sync>;
+/// Measures the engine and the functions, and holds them to their claims.
+#[derive(Parser)]
+struct Options {
+    /// These sections only, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Section>,
+    /// Builds no function: measures those that were built before.
+    #[arg(long)]
+    built: bool,
+    /// Measures what there is to measure on the local AWS around this.
+    #[arg(long, hide = true)]
+    within_stack: bool,
+    /// Measures nothing, but puts the newest claims of every section into README.md.
+    #[arg(long)]
+    readme: bool,
+}
+
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Section {
+    /// The engine's time over the model's.
+    Speed,
+    /// The engine's time on the processor.
+    Processor,
+    /// What the router adds to a call.
+    Router,
+    /// A million runs in dollars.
+    Prices,
+    /// Binaries and zips.
+    Sizes,
+    /// Cold starts.
+    Cold,
+    /// Warm invocations.
+    Warm,
+    /// Memory at work.
+    Memory,
+    /// Ten messages in one invocation.
+    Batch,
+    /// Logs and metrics.
+    Telemetry,
+    /// Calls in a second on the local AWS.
+    Throughput,
+    /// Reading documents.
+    Documents,
+}
 
 // One thread, so that its time on the processor is that of all there is to do.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Failed> {
+    let options = Options::parse();
+    if options.within_stack {
+        return throughput::measure_within_stack().await.map(|()| ExitCode::SUCCESS);
+    }
+    if options.readme {
+        show_in_readme()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.built {
+        build::take_as_built();
+    }
     let mut report = Report::new();
     let cores = std::thread::available_parallelism()?.get();
     report.note("cores", json!(cores));
-    report.say("# The engine, measured")?;
+    report.say("# ihelper, measured")?;
     report.say(&format!(
-        "A measurement on this machine ({cores} cores), not a test: compare the figures of one run with each other."
+        "A measurement on this machine ({cores} cores, load {:.1} at the beginning), not a test: compare the figures of \
+         one run with each other.",
+        load()
     ))?;
-
-    let is_fast = speed(&mut report).await?;
-    let is_light = processor(&mut report).await?;
-    let is_thin = router(&mut report).await?;
-    prices(&mut report).await?;
-
+    let mut is_whole = true;
+    for section in Section::value_variants() {
+        if !options.only.is_empty() && !options.only.contains(section) {
+            continue;
+        }
+        // What cannot be measured keeps nothing else from being.
+        if let Err(error) = measure(*section, &mut report).await {
+            report.say(&format!("{section:?} could not be measured: {error}"))?;
+            is_whole = false;
+        }
+    }
+    let holds = report.holds();
     report.save()?;
-    Ok(if is_fast && is_light && is_thin { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_whole && holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures the time over the model's, and tells whether the claim holds.
-async fn speed(report: &mut Report) -> Result<bool, Failed> {
+async fn measure(section: Section, report: &mut Report) -> Result<(), Failed> {
+    match section {
+        Section::Speed => speed(report).await,
+        Section::Processor => processor(report).await,
+        Section::Router => router(report).await,
+        Section::Prices => prices(report).await,
+        Section::Sizes => sections::sizes(report),
+        Section::Cold => sections::cold(report).await,
+        Section::Warm => sections::warm(report).await,
+        Section::Memory => sections::memory(report).await,
+        Section::Batch => sections::batch(report).await,
+        Section::Telemetry => sections::telemetry(report).await,
+        Section::Throughput => sections::throughput(report),
+        Section::Documents => sections::documents(report),
+    }
+}
+
+/// Measures the time over the model's.
+async fn speed(report: &mut Report) -> Result<(), Failed> {
     report.say("## Speed")?;
     report.say(&format!(
         "The time a run takes over its model's, on a store of {} ms and a model of {} ms: medians of {SPEED_RUNS} runs, \
@@ -96,12 +175,21 @@ async fn speed(report: &mut Report) -> Result<bool, Failed> {
         all.push(measured);
     }
     report.say(&table.to_string())?;
+    let claims = all.iter().filter(|measured| measured.is_claimed).map(|measured| Claim {
+        of: format!("engine: {}", measured.name),
+        figure: format!("{:.2} round trips over its model", measured.round_trips),
+        beside: format!("naive journal, {:.2}", measured.naive_round_trips),
+        ratio: Some(1.0 / measured.ratio()),
+        limit: Some(format!("{} round trips", measured.limit)),
+        holds: measured.holds(),
+    });
+    report.claim("1 speed", claims.collect());
     report.note("speed", json!(all));
-    Ok(all.iter().all(|measured| !measured.is_claimed || measured.holds()))
+    Ok(())
 }
 
-/// Measures the processor's time for a step, and tells whether the claim holds.
-async fn processor(report: &mut Report) -> Result<bool, Failed> {
+/// Measures the processor's time for a step.
+async fn processor(report: &mut Report) -> Result<(), Failed> {
     let measured = processor::measure(STEPS, PROCESSOR_RUNS).await?;
     report.say("## Processor")?;
     report.say(&format!(
@@ -119,12 +207,21 @@ async fn processor(report: &mut Report) -> Result<bool, Failed> {
     table.row(["segments of the journal".to_owned(), format!("{:.4}", measured.segments_per_step)]);
     table.row(["bytes of the journal, as JSON".to_owned(), format!("{:.0}", measured.bytes_per_step)]);
     report.say(&table.to_string())?;
+    let claim = Claim {
+        of: "engine: processor for a step".to_owned(),
+        figure: format!("{:.1} µs", measured.step_microseconds),
+        beside: String::new(),
+        ratio: None,
+        limit: Some(format!("{:.0} µs", processor::LIMIT_MICROSECONDS)),
+        holds: measured.holds(),
+    };
+    report.claim("2 processor", vec![claim]);
     report.note("processor", json!(measured));
-    Ok(measured.holds())
+    Ok(())
 }
 
-/// Measures what the router adds to a call, and tells whether the claim holds.
-async fn router(report: &mut Report) -> Result<bool, Failed> {
+/// Measures what the router adds to a call.
+async fn router(report: &mut Report) -> Result<(), Failed> {
     report.say("## Router")?;
     report.say(&format!(
         "The time of a call to a model that answers at once, through the router over three nodes and without it, in \
@@ -155,8 +252,17 @@ async fn router(report: &mut Report) -> Result<bool, Failed> {
         all.push(measured);
     }
     report.say(&table.to_string())?;
+    let claims = all.iter().map(|measured| Claim {
+        of: format!("router: added at p99, {} calls at a time", measured.at_once),
+        figure: format!("{:.1} µs", measured.added()),
+        beside: format!("direct call, {:.1} µs", measured.direct_p99),
+        ratio: Some(measured.routed_p99 / measured.direct_p99),
+        limit: Some(format!("{} µs", router::LIMIT.as_micros())),
+        holds: measured.holds(),
+    });
+    report.claim("3 router", claims.collect());
     report.note("router", json!(all));
-    Ok(all.iter().all(router::Measured::holds))
+    Ok(())
 }
 
 /// Prices a million runs of each workflow.
@@ -266,42 +372,5 @@ const fn verdict(holds: Option<bool>) -> &'static str {
         Some(true) => "holds",
         Some(false) => "FAILS",
         None => "–",
-    }
-}
-
-/// What is printed, and kept for people and for programs.
-struct Report {
-    markdown: String,
-    figures: serde_json::Map<String, Value>,
-}
-
-impl Report {
-    fn new() -> Self {
-        Self { markdown: String::new(), figures: serde_json::Map::new() }
-    }
-
-    /// Prints a paragraph or a table, and keeps it.
-    fn say(&mut self, paragraph: &str) -> io::Result<()> {
-        let paragraph = format!("{}\n\n", paragraph.trim_end());
-        self.markdown.push_str(&paragraph);
-        let mut out = io::stdout().lock();
-        out.write_all(paragraph.as_bytes())?;
-        out.flush()
-    }
-
-    fn note(&mut self, name: &str, figures: Value) {
-        self.figures.insert(name.to_owned(), figures);
-    }
-
-    /// Writes `bench/engine.md` and `bench/engine.json` into the target directory.
-    fn save(&mut self) -> Result<(), Failed> {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        let target = target.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target"));
-        let folder = target.join("bench");
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join("engine.md"), &self.markdown)?;
-        fs::write(folder.join("engine.json"), serde_json::to_string_pretty(&self.figures)?)?;
-        self.say("Kept in target/bench/engine.md and engine.json.")?;
-        Ok(())
     }
 }

@@ -83,7 +83,7 @@ async fn timed<Call: Future<Output = bool>>(calls: usize, at_once: usize, call: 
 }
 
 /// The median and the 99th of a hundred.
-fn quantiles(mut times: Vec<f64>) -> [f64; 2] {
+pub fn quantiles(mut times: Vec<f64>) -> [f64; 2] {
     times.sort_by(f64::total_cmp);
     [times.len() / 2, times.len() * 99 / 100].map(|index| times.get(index).copied().unwrap_or_default())
 }

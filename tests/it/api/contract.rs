@@ -12,6 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use http::{Method, Request, StatusCode, header};
+use ihelper_runtime::settings::AuthMode;
+use ihelper_testkit::WorkflowTester;
 use ihelper_workflow::ports::Clock;
 use jiff::Timestamp;
 use jsonschema::Validator;
@@ -117,6 +119,21 @@ async fn anybody_can_read_the_document() {
     assert_eq!(served.body, api_process::contract());
     assert!(served.body["openapi"].as_str().unwrap().starts_with("3.1."));
     assert_eq!(served.header("cache-control"), "public, max-age=3600");
+}
+
+#[tokio::test]
+async fn what_the_document_tells_is_served_and_nothing_else_is() {
+    let front = Front::changed(Arc::new(WorkflowTester::new()), |api| api.auth_mode = AuthMode::Off);
+    for (template, item) in CONTRACT["paths"].as_object().unwrap() {
+        let path = template.replace("{type}", "email_processing").replace(['{', '}'], "");
+        for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH] {
+            let is_told = item.get(method.as_str().to_lowercase()).is_some();
+            let request = Request::builder().method(&method).uri(&path).body(axum::body::Body::empty()).unwrap();
+            let served = front.send(request).await;
+            let is_served = served.status != StatusCode::METHOD_NOT_ALLOWED && !served.text.contains("no such path");
+            assert_eq!(is_served, is_told, "{method} {template}: {} {}", served.status, served.text);
+        }
+    }
 }
 
 #[test]
@@ -255,7 +272,7 @@ impl Clock for Broken {
 
 #[tokio::test]
 async fn a_fault_of_ours_is_answered_with_the_same_words_whatever_it_was() {
-    let front = Front::changed(super::WorkflowTester::new().into(), |api| api.clock = Arc::new(Broken));
+    let front = Front::changed(WorkflowTester::new().into(), |api| api.clock = Arc::new(Broken));
     let panicked = front.post(&email()).await;
     let expected = json!({"type": "urn:ihelper:problem:internal", "title": "Something went wrong on our side",
         "status": 500});
@@ -277,7 +294,7 @@ fn preflight(origin: &str) -> Request<axum::body::Body> {
 #[tokio::test]
 async fn pages_of_named_origins_may_call_and_no_others() {
     let allowed = "https://app.example.com";
-    let front = Front::changed(super::WorkflowTester::new().into(), |api| api.origins = vec![allowed.parse().unwrap()]);
+    let front = Front::changed(WorkflowTester::new().into(), |api| api.origins = vec![allowed.parse().unwrap()]);
     let served = front.send(preflight(allowed)).await;
     assert_eq!((served.status, served.header("access-control-allow-origin")), (StatusCode::OK, allowed));
     assert!(served.header("access-control-allow-headers").contains("idempotency-key"));

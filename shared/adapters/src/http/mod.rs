@@ -191,8 +191,13 @@ impl HttpClient for GuardedHttpClient {
     }
 }
 
-/// Certificates as the system trusts them, with ring as the AWS clients have it.
+/// Certificates as the system trusts them, with ring as the AWS clients have it. They are read once for all clients.
 pub(crate) fn tls() -> Result<rustls::ClientConfig, String> {
+    static TLS: LazyLock<Result<rustls::ClientConfig, String>> = LazyLock::new(read_tls);
+    TLS.clone()
+}
+
+fn read_tls() -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());

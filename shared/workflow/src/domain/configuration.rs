@@ -183,10 +183,19 @@ impl Configuration {
     /// unknown field with line and column, and each value out of range with its path.
     pub fn parse(yaml: &str) -> Result<Self, Invalid> {
         let configuration: Self = serde_saphyr::from_str(yaml).map_err(|error| Invalid(vec![error.to_string()]))?;
-        configuration
-            .validate()
+        configuration.valid()
+    }
+
+    /// Reads what the build made of the file.
+    pub(crate) fn parse_json(json: &str) -> Result<Self, Invalid> {
+        let configuration: Self = serde_json::from_str(json).map_err(|error| Invalid(vec![error.to_string()]))?;
+        configuration.valid()
+    }
+
+    fn valid(self) -> Result<Self, Invalid> {
+        self.validate()
             .map_err(|report| Invalid(report.iter().map(|(path, error)| format!("{path}: {error}")).collect()))?;
-        Ok(configuration)
+        Ok(self)
     }
 
     /// The settings of a workflow.

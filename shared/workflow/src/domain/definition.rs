@@ -179,10 +179,20 @@ impl Definition {
     /// else the path of each field, the step of a pinned plan that could not be carried out, or the setting of a prompt
     /// that is not a template or is out of range.
     pub fn parse(yaml: &str) -> Result<Self, Failure> {
-        let definition = Self::read(yaml).map_err(|invalid| Failure::validation(format!("definition: {invalid}")))?;
-        let violations = definition.violations();
+        Self::read(yaml).map_err(|invalid| Failure::validation(format!("definition: {invalid}")))?.valid()
+    }
+
+    /// Reads what the build made of a definition's text.
+    pub(crate) fn parse_json(json: &str) -> Result<Self, Failure> {
+        let definition: Self =
+            serde_json::from_str(json).map_err(|error| Failure::validation(format!("definition: {error}")))?;
+        definition.valid()
+    }
+
+    fn valid(self) -> Result<Self, Failure> {
+        let violations = self.violations();
         if violations.is_empty() {
-            Ok(definition)
+            Ok(self)
         } else {
             Err(Failure::validation(format!("definition: {}", Invalid(violations))))
         }

@@ -1,0 +1,109 @@
+//! Cold starts: from the process's beginning to its first answer, beside a function that builds no client.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    Failed,
+    functions::{
+        Environment, FUNCTIONS, Function,
+        build::{self, BARE},
+        emulator::Emulator,
+        service::Service,
+    },
+    speed::median,
+};
+
+/// How much longer than the bare function one may take that is asked for nothing.
+pub const IDLE_LIMIT: f64 = 1.5;
+
+/// How much longer than the bare function one may take for a whole run, its first TLS calls among it.
+pub const WORK_LIMIT: f64 = 3.0;
+
+/// Starts of each kind.
+pub const STARTS: usize = 21;
+
+/// The medians of a function's starts, in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measured {
+    /// The function.
+    pub name: &'static str,
+    /// The bare function, measured in turns with this one.
+    pub bare_ms: f64,
+    /// An invocation without a call to anybody.
+    pub idle_ms: f64,
+    /// An invocation with a whole run.
+    pub work_ms: f64,
+    /// Calls in that run.
+    pub calls: u64,
+    /// Connections that were made for it, with a handshake each.
+    pub connections: u64,
+}
+
+impl Measured {
+    /// How much longer than the bare function it takes for nothing.
+    pub fn idle_ratio(&self) -> f64 {
+        self.idle_ms / self.bare_ms
+    }
+
+    /// How much longer than the bare function it takes for a run.
+    pub fn work_ratio(&self) -> f64 {
+        self.work_ms / self.bare_ms
+    }
+}
+
+/// Measures the starts of every function.
+///
+/// # Errors
+/// This returns an error when a function does not compile, or does not answer as it should.
+pub async fn measure() -> Result<Vec<Measured>, Failed> {
+    let bare = build::peer(BARE)?;
+    let mut all = Vec::new();
+    for function in &FUNCTIONS {
+        let binary = build::function(function.name)?;
+        all.push(measure_one(function, &binary, &bare).await?);
+    }
+    Ok(all)
+}
+
+async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<Measured, Failed> {
+    let service = Service::start().await?;
+    let environment = service.environment();
+    let (mut bare_ms, mut idle_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new());
+    // The first of each is read from the disk, and does not count.
+    for number in 0..=STARTS {
+        bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?);
+        idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?);
+        let event = function.work(number, service.issuer());
+        work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+    }
+    if service.dead_letters() > 0 {
+        return Err(format!("runs of `{}` ended as dead letters", function.name).into());
+    }
+    let starts = STARTS as u64 + 1;
+    let counted = |mut times: Vec<f64>| median(times.split_off(1));
+    Ok(Measured {
+        name: function.name,
+        bare_ms: counted(bare_ms),
+        idle_ms: counted(idle_ms),
+        work_ms: counted(work_ms),
+        calls: service.calls() / starts,
+        connections: service.connections() / starts,
+    })
+}
+
+async fn start(
+    binary: &Path,
+    environment: &Environment,
+    event: &serde_json::Value,
+    complaint: impl Fn(&serde_json::Value) -> Option<String>,
+) -> Result<f64, Failed> {
+    let mut emulator = Emulator::start(binary, environment).await?;
+    let (answer, took) = emulator.invoke(event).await?;
+    match complaint(&answer) {
+        Some(complaint) => Err(complaint.into()),
+        None => Ok(took.as_secs_f64() * 1e3),
+    }
+}
