@@ -322,7 +322,7 @@ fn a_bad_option_is_refused_with_its_name_before_anything_is_run() {
         (&["--input", "nowhere.json"], "INPUT (--input): nowhere.json: "),
         (&["--input", &list], "is no object of JSON"),
         (&["--input", &broken], "is no JSON"),
-        (&["--input", &invalid], "`from`"),
+        (&["--input", &invalid], "invalid.json: `data.from`: "),
         (&["--baseline", "nowhere.json"], "BASELINE (--baseline): nowhere.json: "),
         (&["--baseline", &other], "its `schema` is 7"),
         (&["--baseline", &empty], "has no measurement of email_processing"),
