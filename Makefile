@@ -8,7 +8,7 @@ QUICK  := --profile quick --locked
 NEXTEST := cargo nextest run --workspace --cargo-profile quick --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check bench bench-readme bench-documents eval contract load fuzz watch token definitions deploy clean tools nextest fuzzer
+.PHONY: help demo dev test check bench bench-readme bench-documents eval perf contract load fuzz watch token definitions deploy clean tools nextest fuzzer
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ test: nextest ## units, contracts, integration, and end to end on the local AWS
 	cargo test --doc --workspace $(QUICK)
 	$(STACK) run --all-targets --traces --parameter SenderAddress=assistant@other.example -- \
 	  $(STACK) run --all-targets --parameter LeaseSeconds=5 -- $(NEXTEST) --run-ignored all \
-	  -E 'package(ihelper-e2e) or (package(ihelper-adapters) and test(local::))'
+	  -E 'package(ihelper-e2e) or ((package(ihelper-adapters) or package(ihelper-performance)) and test(local::))'
 	@$(MAKE) --no-print-directory contract SECONDS=25 SEED=1
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 
@@ -58,6 +58,26 @@ EVAL ?=
 eval: ## play the golden cases on every node of the configuration: EVAL="--config my.yaml --node near --repeat 5"
 	cargo build --workspace --all-targets $(QUICK)
 	@"$${CARGO_TARGET_DIR:-target}/quick/ihelper-eval" $(EVAL)
+
+# Each option goes on only when it stands on the command line: an environment may have a MODE of its own. The address goes
+# by the environment, since one of the local AWS has a dollar in it, and so does the token, which nobody is to see.
+given = $(if $(filter command line,$(origin $(1))),$(2) '$(value $(1))')
+told = $(if $(filter-out 0,$(if $(filter command line,$(origin $(1))),$(value $(1)))),$(2))
+PERF_URL = $(if $(filter command line,$(origin URL)),$(value URL))
+PERF = "$${CARGO_TARGET_DIR:-target}/quick/ihelper-performance" $(call given,WORKFLOW,--workflow) $(call given,N,--runs) \
+  $(call given,CONCURRENCY,--concurrency) $(call given,WARMUP,--warmup) $(call given,MODE,--mode) \
+  $(call given,INPUT,--input) $(call given,BASELINE,--baseline) $(call given,OUT,--out) \
+  $(call given,PATIENCE,--patience) $(call given,MEMORY,--memory) \
+  $(call told,ACCEPT,--accept) $(call told,FAIL_ON_SLOWER,--fail-on-slower)
+perf: export IHELPER_API_URL := $(PERF_URL)
+perf: export IHELPER_TOKEN := $(if $(filter command line,$(origin TOKEN)),$(value TOKEN),$(value IHELPER_TOKEN))
+perf: ## runs of a workflow over HTTP, what they took, what became slower: WORKFLOW=email_processing N=100 [URL=...]
+ifneq ($(PERF_URL),)
+	@cargo build --workspace --all-targets $(QUICK)
+	@$(PERF)
+else
+	@$(STACK) run --all-targets -- $(PERF)
+endif
 
 contract: ## every route, in every way that its contract allows and forbids, as nobody, a user and an operator: SECONDS for each
 	$(STACK) run --all-targets -- $(PYTHON) infra/local/contract.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))

@@ -37,14 +37,16 @@ pub struct UnitPrice {
 
 const MILLION: f64 = 1e6;
 
-const WRITE: UnitPrice = UnitPrice {
+/// A unit written to the table.
+pub const WRITE: UnitPrice = UnitPrice {
     of: "DynamoDB write request unit, on demand",
     dollars: 0.625,
     per: MILLION,
     source: "https://aws.amazon.com/dynamodb/pricing/on-demand/",
     confirmed: "2026-11-24, by https://airbyte.com/data-engineering-resources/dynamodb-pricing",
 };
-const READ: UnitPrice = UnitPrice {
+/// A unit read from it.
+pub const READ: UnitPrice = UnitPrice {
     of: "DynamoDB read request unit, on demand",
     dollars: 0.125,
     per: MILLION,
@@ -65,7 +67,8 @@ const RECOVERY: UnitPrice = UnitPrice {
     source: "https://aws.amazon.com/dynamodb/pricing/on-demand/",
     confirmed: "as published, not verified here",
 };
-const SQS: UnitPrice = UnitPrice {
+/// A request to a queue.
+pub const SQS: UnitPrice = UnitPrice {
     of: "SQS request, standard queue",
     dollars: 0.40,
     per: MILLION,
@@ -101,9 +104,38 @@ const STATE_TRANSITION: UnitPrice = UnitPrice {
     confirmed: "2026-11-24, by a stored copy of that page",
 };
 
+/// Compute of a function on arm64: memory times time. It is on no bill here, where nobody's compute is.
+pub const LAMBDA_COMPUTE: UnitPrice = UnitPrice {
+    of: "Lambda compute on arm64, GB-second",
+    dollars: 0.0000133334,
+    per: 1.0,
+    source: "https://aws.amazon.com/lambda/pricing/",
+    confirmed: "2026-11-26, by https://cloudchipr.com/blog/aws-lambda-pricing",
+};
+/// A request to a function.
+pub const LAMBDA_REQUEST: UnitPrice = UnitPrice {
+    of: "Lambda request",
+    dollars: 0.20,
+    per: MILLION,
+    source: "https://aws.amazon.com/lambda/pricing/",
+    confirmed: "2026-11-26, by a transcript of that page (github.com/api-evangelist/aws-lambda, read 2026-09-20), which tells \
+                it of managed instances",
+};
+
 /// Every unit price that is used.
-pub const UNIT_PRICES: [UnitPrice; 9] =
-    [WRITE, READ, STORAGE, RECOVERY, SQS, DURABLE_OPERATION, DURABLE_WRITTEN, DURABLE_RETAINED, STATE_TRANSITION];
+pub const UNIT_PRICES: [UnitPrice; 11] = [
+    WRITE,
+    READ,
+    STORAGE,
+    RECOVERY,
+    SQS,
+    DURABLE_OPERATION,
+    DURABLE_WRITTEN,
+    DURABLE_RETAINED,
+    STATE_TRANSITION,
+    LAMBDA_COMPUTE,
+    LAMBDA_REQUEST,
+];
 
 /// How long runs are kept, on all sides: the 90 days that the table keeps them, and the longest that durable functions
 /// and Step Functions do.
