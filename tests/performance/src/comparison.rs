@@ -348,8 +348,10 @@ mod tests {
 
     #[test]
     fn what_was_measured_otherwise_is_named_and_not_compared() {
+        type Otherwise = fn(&mut Measurement);
+
         let baseline = typical(100, 1.0);
-        let differences = |otherwise: fn(&mut Measurement)| {
+        let differences = |otherwise: Otherwise| {
             let mut now = typical(100, 2.0);
             otherwise(&mut now);
             match Comparison::between(Some(&baseline), &now, 5) {
@@ -357,7 +359,7 @@ mod tests {
                 compared => format!("{compared:?}"),
             }
         };
-        let of_each: [(fn(&mut Measurement), &str); 8] = [
+        let of_each: [(Otherwise, &str); 8] = [
             (|now| now.workflow = WorkflowType::TaskAutomation, "workflow: email_processing then, task_automation now"),
             (|now| now.settings.mode = Mode::Async, "mode: sync then, async now"),
             (|now| now.settings.concurrency = 1, "concurrency: 8 then, 1 now"),
