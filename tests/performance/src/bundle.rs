@@ -188,6 +188,11 @@ impl Bundle {
         self.send(self.http.get(format!("{}/workflow/runs/{id}", self.url)), patience).await
     }
 
+    /// A call that does nothing.
+    pub(crate) async fn health(&self, patience: Duration) -> Result<Answer, NoAnswer> {
+        self.send(self.http.get(format!("{}/health", self.url)), patience).await
+    }
+
     async fn send(&self, request: RequestBuilder, patience: Duration) -> Result<Answer, NoAnswer> {
         let token = self.token().await.map_err(|_| NoAnswer::NoToken)?;
         let request = request.header("authorization", token).timeout(patience);

@@ -7,6 +7,9 @@
 //! runs are drawn but stretches of them, since runs that follow each other share what the machine did meanwhile, and would
 //! otherwise count as more evidence than they are. Chance has a fixed seed, so that the same measurements compare the same.
 //!
+//! A machine that is busy makes everything slower, also another day. So calls that do nothing are timed between the runs.
+//! When those differ too, a time is slower only if it still is after that share is taken off.
+//!
 //! Deliberately absent: a comparison of what was measured in another way or on another machine. That is said instead.
 
 use std::collections::BTreeSet;
@@ -119,15 +122,34 @@ impl Comparison {
         if !differences.is_empty() {
             return Self::NotComparable { baseline_at, differences };
         }
+        let machine = change(Metric::ExecutionTime, 50, &baseline.control_ms, &now.control_ms, relevant_percent);
+        let machine = machine.filter(|change| matches!(change.verdict, Verdict::Worse | Verdict::Better));
         let changes = Metric::ALL
             .into_iter()
             .flat_map(|metric| {
                 let (before, after) = (baseline.values(metric), now.values(metric));
-                [50, 95].map(|percentile| change(metric, percentile, &before, &after, relevant_percent))
+                [50, 95].map(|percentile| {
+                    let found = change(metric, percentile, &before, &after, relevant_percent)?;
+                    let Some(machine) = machine.filter(|_| metric.is_time()) else { return Some(found) };
+                    // What is left of it beside the machine.
+                    let factor = machine.now / machine.baseline;
+                    let own: Vec<f64> = after.iter().map(|value| value / factor).collect();
+                    let own = change(metric, percentile, &before, &own, relevant_percent)?;
+                    let is_own = own.verdict == found.verdict || found.verdict == Verdict::TooFewRuns;
+                    Some(Change { verdict: if is_own { found.verdict } else { Verdict::NoDifference }, ..found })
+                })
             })
             .flatten()
             .collect();
-        Self::Compared { baseline_at, changes, notes: notes(baseline, now) }
+        let mut notes = notes(baseline, now);
+        if let Some(machine) = machine {
+            notes.push(format!(
+                "calls that do nothing took {:.1} ms then and {:.1} ms now: that share of the times is taken for the \
+                 machine's",
+                machine.baseline, machine.now
+            ));
+        }
+        Self::Compared { baseline_at, changes, notes }
     }
 
     /// What changed; nothing where nothing was compared.
@@ -326,8 +348,10 @@ mod tests {
 
     #[test]
     fn what_was_measured_otherwise_is_named_and_not_compared() {
+        type Otherwise = fn(&mut Measurement);
+
         let baseline = typical(100, 1.0);
-        let differences = |otherwise: fn(&mut Measurement)| {
+        let differences = |otherwise: Otherwise| {
             let mut now = typical(100, 2.0);
             otherwise(&mut now);
             match Comparison::between(Some(&baseline), &now, 5) {
@@ -335,7 +359,7 @@ mod tests {
                 compared => format!("{compared:?}"),
             }
         };
-        let of_each: [(fn(&mut Measurement), &str); 8] = [
+        let of_each: [(Otherwise, &str); 8] = [
             (|now| now.workflow = WorkflowType::TaskAutomation, "workflow: email_processing then, task_automation now"),
             (|now| now.settings.mode = Mode::Async, "mode: sync then, async now"),
             (|now| now.settings.concurrency = 1, "concurrency: 8 then, 1 now"),
@@ -370,6 +394,24 @@ mod tests {
         };
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].starts_with("1 of 101 runs failed now") && notes[1].contains("a load of 7.0"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_the_machine_makes_slower_is_not_the_workflows_and_what_remains_is() {
+        let mut baseline = typical(100, 1.0);
+        baseline.control_ms = (0..25).map(|number| 5.0 + f64::from(number % 5) * 0.1).collect();
+        let beside = |times: f64, controls: f64| {
+            let mut now = typical(100, times);
+            now.control_ms = baseline.control_ms.iter().map(|value| value * controls).collect();
+            let comparison = Comparison::between(Some(&baseline), &now, 5);
+            let Comparison::Compared { notes, .. } = &comparison else { panic!("{comparison:?}") };
+            (comparison.is_slower(), notes.join("; "))
+        };
+        assert_eq!(beside(1.5, 1.0), (true, String::new()));
+        let (is_slower, told) = beside(1.5, 1.5);
+        assert!(!is_slower && told.starts_with("calls that do nothing took 5.2 ms then and 7.8 ms now"), "{told}");
+        assert!(beside(2.0, 1.5).0, "a third of it is the workflow's own");
+        assert!(!beside(1.0, 0.5).0, "that the machine is faster makes nothing slower");
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, stream};
 use ihelper_bench::costs::Costs;
@@ -25,6 +28,9 @@ const READING_TRIES: usize = 5;
 /// How long reading a record may take. It is not measured.
 const READING_PATIENCE: Duration = Duration::from_secs(30);
 
+/// After so many runs a call that does nothing is timed: often enough to know the machine, and too seldom to burden it.
+const RUNS_PER_CONTROL: u32 = 4;
+
 /// No text of an answer that is kept has more characters.
 const LONGEST_TEXT: usize = 200;
 
@@ -38,14 +44,17 @@ pub async fn measure(bundle: &Bundle, workflow: WorkflowType, input: &Input, opt
         mode: options.mode,
         patience: Duration::from_secs(options.patience.into()),
         mark: format!("{:x}", Timestamp::now().as_microsecond()),
+        control_ms: RefCell::default(),
     };
     let concurrency = options.concurrency as usize;
     runner.runs(options.runs..options.runs + options.warmup(), concurrency, Instant::now(), "warm-up").await;
 
+    runner.control_ms.take();
     let mut machine = machine::this();
     let (begun_at, begun) = (Timestamp::now(), Instant::now());
     let mut samples = runner.runs(0..options.runs, concurrency, begun, "runs").await;
     let took_ms = milliseconds(begun.elapsed());
+    let control_ms = runner.control_ms.take();
     machine.load_after = machine::load();
     samples.sort_by(|one, other| one.started_ms.total_cmp(&other.started_ms));
 
@@ -66,7 +75,7 @@ pub async fn measure(bundle: &Bundle, workflow: WorkflowType, input: &Input, opt
         memory_mib,
         patience_seconds: options.patience,
     };
-    Measurement { workflow, begun_at, took_ms, settings, versions: versions(), machine, samples }
+    Measurement { workflow, begun_at, took_ms, settings, versions: versions(), machine, control_ms, samples }
 }
 
 /// Runs runs.
@@ -78,6 +87,8 @@ struct Runner<'a> {
     patience: Duration,
     /// What tells this measurement's runs from those of all others.
     mark: String,
+    /// How long calls took that do nothing.
+    control_ms: RefCell<Vec<f64>>,
 }
 
 /// How a run ended, as its caller sees it.
@@ -91,10 +102,24 @@ impl Runner<'_> {
     /// Runs these, so many at a time.
     async fn runs(&self, numbers: std::ops::Range<u32>, at_once: usize, begun: Instant, what: &str) -> Vec<Sample> {
         let progress = Progress::new(&format!("{} {what}", self.workflow), numbers.len());
-        let runs = stream::iter(numbers).map(|number| async move { self.run(number, begun).await });
+        let runs = stream::iter(numbers).map(|number| async move {
+            let sample = self.run(number, begun).await;
+            if number % RUNS_PER_CONTROL == 0 {
+                self.control().await;
+            }
+            sample
+        });
         let samples = runs.buffer_unordered(at_once).inspect(|sample| progress.count(sample.is_good())).collect().await;
         progress.finish();
         samples
+    }
+
+    /// Times a call that does nothing. One that fails tells nothing.
+    async fn control(&self) {
+        let started = Instant::now();
+        if self.bundle.health(self.patience).await.is_ok_and(|answer| answer.status == 200) {
+            self.control_ms.borrow_mut().push(milliseconds(started.elapsed()));
+        }
     }
 
     /// Runs one to its end.

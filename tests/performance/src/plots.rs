@@ -41,6 +41,9 @@ const NAMES: [(RGBColor, &str); 5] =
 /// Bars of a histogram.
 const BARS: usize = 30;
 
+/// As many of them would fill a plot at least.
+const FEWEST_BARS: f64 = 8.0;
+
 /// No course has more points: a larger measurement is thinned to so many.
 const MOST_POINTS: usize = 2_000;
 
@@ -66,14 +69,7 @@ pub(crate) fn plots(measurement: &Measurement, baseline: Option<&Measurement>) -
 /// How often which values came, with the percentiles marked.
 fn histogram(metric: Metric, values: &[f64]) -> Option<Plot> {
     let summary = Summary::of(values)?;
-    let width = if metric.is_count() {
-        // Counts have bars of their own, as long as there are not too many.
-        ((summary.max - summary.min + 1.0) / BARS as f64).ceil().max(1.0)
-    } else {
-        ((summary.max - summary.min) / BARS as f64).max(1e-3)
-    };
-    // The bar of a count stands around it.
-    let first = if metric.is_count() { summary.min - 0.5 } else { summary.min };
+    let (first, width) = bins(metric, &summary);
     let bars = ((summary.max - first) / width) as usize + 1;
     let mut counts = vec![0_u32; bars];
     for value in values {
@@ -81,11 +77,12 @@ fn histogram(metric: Metric, values: &[f64]) -> Option<Plot> {
     }
     let highest = counts.iter().max().copied().unwrap_or_default();
     let end = first + width * bars as f64;
-    let room = (end - first) * 0.03;
+    // Few bars do not fill the plot.
+    let room = ((end - first) * 0.03).max((FEWEST_BARS * width - (end - first)) / 2.0);
     let marks: &[(f64, usize)] =
-        if metric.is_time() { &[(summary.p50, 50), (summary.p95, 95), (summary.p99, 99)] } else { &[] };
+        if metric.is_time() { &[(summary.p99, 99), (summary.p95, 95), (summary.p50, 50)] } else { &[] };
     let svg = drawn(|area| {
-        let top = f64::from(highest) * if marks.is_empty() { 1.08 } else { 1.3 };
+        let top = f64::from(highest) * if marks.is_empty() { 1.08 } else { 1.4 };
         let mut chart = chart(area).build_cartesian_2d(Axis::new(first - room..end + room), Axis::new(0.0..top))?;
         axes(&mut chart, metric.title(), "runs")?;
         let bar = |(place, count): (usize, &u32)| {
@@ -94,22 +91,25 @@ fn histogram(metric: Metric, values: &[f64]) -> Option<Plot> {
         };
         chart.draw_series(counts.iter().enumerate().filter(|(_, count)| **count > 0).map(bar))?;
         for (level, (value, percent)) in marks.iter().enumerate() {
-            chart.draw_series([PathElement::new([(*value, 0.0), (*value, top)], MARKS.stroke_width(2))])?;
-            // One below the other, since they may be close; and on the side where there is room.
-            let is_left = *value > first + (end - first) * 0.6;
-            let place = (*value + if is_left { -room } else { room } * 0.4, top * (0.98 - 0.075 * level as f64));
-            let side = if is_left { HPos::Right } else { HPos::Left };
+            // Each line ends at its label, and labels stand left of their lines where there is room, so that no line of a
+            // lower percentile crosses the label of a higher one.
+            let height = top * (0.99 - 0.08 * level as f64);
+            chart.draw_series([PathElement::new([(*value, 0.0), (*value, height)], MARKS.stroke_width(2))])?;
+            let (side, gap) =
+                if *value > first + (end - first) * 0.25 { (HPos::Right, -1.0) } else { (HPos::Left, 1.0) };
             let style = text_style(MARKS).pos(Pos::new(side, VPos::Top));
             let mark = if carries(values.len(), *percent) { "" } else { "*" };
             let label = format!("p{percent}{mark} {}", metric.show(*value));
+            let place = (*value + gap * (end - first + 2.0 * room) * 0.01, height);
             chart.draw_series([Text::new(label, place, style)])?;
         }
         Ok(())
     })?;
     let show = |value| metric.show(value);
+    let (name, unit) = named(metric);
     let words = format!(
-        "Histogram of {} of {} runs, from {} to {}: half of them are at most {}, 95 percent at most {}, 99 percent at most {}.",
-        metric.title(),
+        "Histogram: the {name} of {} runs is from {} to {}{unit}. Half of them are at most {}, 95 percent at most {}, \
+         99 percent at most {}.",
         values.len(),
         show(summary.min),
         show(summary.max),
@@ -118,6 +118,23 @@ fn histogram(metric: Metric, values: &[f64]) -> Option<Plot> {
         show(summary.p99),
     );
     Some(Plot { title: format!("How often: {}", metric.title()), words, svg })
+}
+
+/// Where the first bar begins, and how wide each is. Whole numbers stand in the middle of their bars.
+fn bins(metric: Metric, summary: &Summary) -> (f64, f64) {
+    let range = summary.max - summary.min;
+    if metric.is_count() || metric == Metric::WorkingTime {
+        return (summary.min - 0.5, ((range + 1.0) / BARS as f64).ceil().max(1.0));
+    }
+    (summary.min, (range / BARS as f64).max(summary.max * 1e-3).max(1e-3))
+}
+
+/// A metric's name, and its unit as it stands behind a number.
+fn named(metric: Metric) -> (&'static str, String) {
+    match metric.title().split_once(", ") {
+        Some((name, unit)) => (name, format!(" {unit}")),
+        None => (metric.title(), String::new()),
+    }
 }
 
 /// A metric over the course of the measurement.
@@ -138,11 +155,12 @@ fn course(metric: Metric, measurement: &Measurement) -> Option<Plot> {
         chart.draw_series(points.iter().step_by(step).map(point))?;
         Ok(())
     })?;
+    let (name, unit) = named(metric);
     let half = values.len().div_ceil(2);
     let median = |values: &[f64]| metric.show(percentile(&mut values.to_vec(), 50));
     let words = format!(
-        "{} of each run over the course of the measurement, from {} to {}; the median is {} in the first half and {} in the second.",
-        metric.title(),
+        "The {name} of each run over the course of the measurement is from {} to {}{unit}; the median is {} in the first \
+         half and {} in the second.",
         metric.show(summary.min),
         metric.show(summary.max),
         median(&values[..half]),

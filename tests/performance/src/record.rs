@@ -53,6 +53,9 @@ pub struct Measurement {
     pub versions: Versions,
     /// Where it was measured from.
     pub machine: Machine,
+    /// How long calls took that do nothing (`GET /health`), made in between: what is the machine's and the way's.
+    #[serde(default)]
+    pub control_ms: Vec<f64>,
     /// Each run, in the order in which they began.
     pub samples: Vec<Sample>,
 }

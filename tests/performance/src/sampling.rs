@@ -63,6 +63,7 @@ pub(crate) fn measurement(samples: Vec<Sample>) -> Measurement {
             load_before: Some(0.5),
             load_after: Some(1.5),
         },
+        control_ms: Vec::new(),
         samples,
     }
 }
