@@ -74,10 +74,17 @@ async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<
     let (mut bare_ms, mut idle_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new());
     // The first of each is read from the disk, and does not count.
     for number in 0..=STARTS {
-        bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?);
-        idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?);
-        let event = function.work(number, service.issuer());
-        work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+        // What comes after another kind may find the machine as that left it, so each comes after each.
+        for kind in 0..3 {
+            match (kind + number) % 3 {
+                0 => bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?),
+                1 => idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?),
+                _ => {
+                    let event = function.work(number, service.issuer());
+                    work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+                }
+            }
+        }
     }
     if service.dead_letters() > 0 {
         return Err(format!("runs of `{}` ended as dead letters", function.name).into());
@@ -102,6 +109,7 @@ async fn start(
 ) -> Result<f64, Failed> {
     let mut emulator = Emulator::start(binary, environment).await?;
     let (answer, took) = emulator.invoke(event).await?;
+    emulator.stop().await?;
     match complaint(&answer) {
         Some(complaint) => Err(complaint.into()),
         None => Ok(took.as_secs_f64() * 1e3),
