@@ -6,12 +6,8 @@
 
 use std::{env, error::Error, fs, path::Path};
 
-const EMBEDDED: [&str; 4] = [
-    "workflow_config",
-    "definitions/email_processing",
-    "definitions/document_review",
-    "definitions/task_automation",
-];
+const EMBEDDED: [&str; 4] =
+    ["workflow_config", "definitions/email_processing", "definitions/document_review", "definitions/task_automation"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let infra = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../infra");

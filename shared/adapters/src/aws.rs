@@ -284,7 +284,8 @@ mod tests {
         let made = |pem: &str| Aws::trusting(pem.to_owned(), "eu-west-1", credentials(), None, Timeouts::default());
         assert!(made(AMAZON).is_ok());
         let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
-        for pem in [String::new(), "text".to_owned(), format!("{begin}\nAAAA\n{end}\n"), format!("{begin}\n!\n{end}\n")] {
+        for pem in [String::new(), "text".to_owned(), format!("{begin}\nAAAA\n{end}\n"), format!("{begin}\n!\n{end}\n")]
+        {
             assert_eq!(made(&pem).unwrap_err(), NoRoots, "{pem}");
         }
     }

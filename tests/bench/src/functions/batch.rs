@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::{
     Failed,
     functions::{
-        messages as batch_of,
         build::{self, MEMORY_CONSUMER},
         data,
         emulator::Emulator,
+        messages as batch_of,
         service::{MODEL_TIME, Service},
     },
     speed::median,

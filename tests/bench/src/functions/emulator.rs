@@ -64,13 +64,8 @@ impl Emulator {
             // The emulator would take it for its own, which knows no `off`.
             command.args(["/usr/bin/env", &format!("{LOG_LEVEL}={level}")]);
         }
-        let process = command
-            .arg(binary)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
+        let process =
+            command.arg(binary).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).spawn()?;
         // It listens to callers before it listens to its function.
         drop(connected(runtime).await?);
         let stream = connected(address).await?;

@@ -152,7 +152,9 @@ async fn answer(
         counts.dead_letters.fetch_add(1, Ordering::Relaxed);
     }
     let value = match (target, parts.uri.path()) {
-        ("", "/.well-known/openid-configuration") => json!({ "issuer": address, "jwks_uri": format!("{address}/keys") }),
+        ("", "/.well-known/openid-configuration") => {
+            json!({ "issuer": address, "jwks_uri": format!("{address}/keys") })
+        }
         ("", "/keys") => json!({ "keys": [SigningKey::first().jwk()] }),
         ("", "/chat/completions") => {
             tokio::time::sleep(MODEL_TIME).await;
@@ -175,7 +177,8 @@ fn answer_to(target: &str, body: &Value) -> Value {
         "DynamoDB_20120810.Query" => json!({ "Items": [], "Count": 0, "ScannedCount": 0 }),
         "AmazonSQS.SendMessage" => json!({ "MessageId": "5f0c7b1e-9d1a-4c55-8f3b-000000000001" }),
         "AmazonSQS.SendMessageBatch" | "AmazonSQS.ChangeMessageVisibilityBatch" => {
-            let successful: Vec<Value> = entries().map(|entry| json!({ "Id": entry["Id"], "MessageId": "m" })).collect();
+            let successful: Vec<Value> =
+                entries().map(|entry| json!({ "Id": entry["Id"], "MessageId": "m" })).collect();
             json!({ "Successful": successful, "Failed": [] })
         }
         "AWSEvents.PutEvents" => {

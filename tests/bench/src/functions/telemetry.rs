@@ -6,13 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Failed,
-    functions::{
-        FUNCTIONS, Function,
-        build,
-        emulator::Emulator,
-        process::processor_time,
-        service::Service,
-    },
+    functions::{FUNCTIONS, Function, build, emulator::Emulator, process::processor_time, service::Service},
     speed::median,
 };
 
@@ -82,7 +76,12 @@ async fn measure_one(function: &Function) -> Result<Measured, Failed> {
     })
 }
 
-async fn runs(function: &Function, emulator: &mut Emulator, service: &Service, first: usize) -> Result<Duration, Failed> {
+async fn runs(
+    function: &Function,
+    emulator: &mut Emulator,
+    service: &Service,
+    first: usize,
+) -> Result<Duration, Failed> {
     let now = |emulator: &Emulator| {
         let function = emulator.function().ok();
         function.and_then(processor_time).unwrap_or_default()

@@ -169,7 +169,8 @@ impl Calls {
         let workflow = WorkflowType::EmailProcessing;
         let body = json!({ "type": workflow.name(), "data": data(workflow, number) }).to_string();
         let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::builder().uri(path).header(header::HOST, url.authority().map_or("", |host| host.as_str()));
+        let request =
+            Request::builder().uri(path).header(header::HOST, url.authority().map_or("", |host| host.as_str()));
         Ok(match kind {
             Kind::Health => request.body(Full::default())?,
             Kind::Echo => request.method("POST").body(Full::from(body))?,

@@ -64,7 +64,8 @@ fn consumer(endpoint: &str) -> Result<Consumer, Failed> {
 }
 
 fn assistant(endpoint: &str, clock: &Arc<dyn Clock>) -> Result<PromptAssistant, Failed> {
-    let node = json!({ "name": "near", "provider": "openai", "endpoint": endpoint, "model": "m", "concurrency": CONCURRENCY });
+    let node =
+        json!({ "name": "near", "provider": "openai", "endpoint": endpoint, "model": "m", "concurrency": CONCURRENCY });
     let settings: NodeSettings = serde_json::from_value(node)?;
     let model = Arc::new(OpenAiModel::new(&settings, None)?);
     Ok(PromptAssistant {
