@@ -2,8 +2,6 @@
 //!
 //! What is no YAML, or has a key twice, ends the build; what it says is checked where it is read.
 
-#![expect(clippy::print_stdout, reason = "a build script speaks to cargo so")]
-
 use std::{env, error::Error, fs, path::Path};
 
 const EMBEDDED: [&str; 4] =

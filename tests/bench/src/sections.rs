@@ -52,9 +52,9 @@ pub(crate) async fn cold(report: &mut Report) -> Result<(), Failed> {
             measured.name.to_owned(),
             format!("{:.1}", measured.bare_ms),
             format!("{:.1}", measured.idle_ms),
-            format!("{:.2}", measured.idle_ratio()),
+            format!("{:.2}", measured.idle_ratio),
             format!("{:.1}", measured.work_ms),
-            format!("{:.2}", measured.work_ratio()),
+            format!("{:.2}", measured.work_ratio),
             measured.connections.to_string(),
             measured.calls.to_string(),
         ]);
@@ -70,8 +70,8 @@ pub(crate) async fn cold(report: &mut Report) -> Result<(), Failed> {
             holds: ratio <= limit,
         };
         [
-            claim("no call", measured.idle_ms, measured.idle_ratio(), cold::IDLE_LIMIT),
-            claim("a run over TLS", measured.work_ms, measured.work_ratio(), cold::WORK_LIMIT),
+            claim("no call", measured.idle_ms, measured.idle_ratio, cold::IDLE_LIMIT),
+            claim("a run over TLS", measured.work_ms, measured.work_ratio, cold::WORK_LIMIT),
         ]
     });
     report.claim("5 cold", claims.collect());

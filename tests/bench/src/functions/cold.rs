@@ -40,18 +40,11 @@ pub struct Measured {
     pub calls: u64,
     /// Connections that were made for it, with a handshake each.
     pub connections: u64,
-}
-
-impl Measured {
-    /// How much longer than the bare function it takes for nothing.
-    pub fn idle_ratio(&self) -> f64 {
-        self.idle_ms / self.bare_ms
-    }
-
-    /// How much longer than the bare function it takes for a run.
-    pub fn work_ratio(&self) -> f64 {
-        self.work_ms / self.bare_ms
-    }
+    /// How much longer than the bare function it takes for nothing: the median of the rounds, in each of which the machine is
+    /// as busy for the one as for the other.
+    pub idle_ratio: f64,
+    /// How much longer than the bare function it takes for a run, likewise.
+    pub work_ratio: f64,
 }
 
 /// Measures the starts of every function.
@@ -74,10 +67,17 @@ async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<
     let (mut bare_ms, mut idle_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new());
     // The first of each is read from the disk, and does not count.
     for number in 0..=STARTS {
-        bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?);
-        idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?);
-        let event = function.work(number, service.issuer());
-        work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+        // What comes after another kind may find the machine as that left it, so each comes after each.
+        for kind in 0..3 {
+            match (kind + number) % 3 {
+                0 => bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?),
+                1 => idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?),
+                _ => {
+                    let event = function.work(number, service.issuer());
+                    work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+                }
+            }
+        }
     }
     if service.dead_letters() > 0 {
         return Err(format!("runs of `{}` ended as dead letters", function.name).into());
@@ -85,6 +85,8 @@ async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<
     let starts = STARTS as u64 + 1;
     let counted = |mut times: Vec<f64>| median(times.split_off(1));
     Ok(Measured {
+        idle_ratio: median(ratios(&idle_ms[1..], &bare_ms[1..])),
+        work_ratio: median(ratios(&work_ms[1..], &bare_ms[1..])),
         name: function.name,
         bare_ms: counted(bare_ms),
         idle_ms: counted(idle_ms),
@@ -92,6 +94,11 @@ async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<
         calls: service.calls() / starts,
         connections: service.connections() / starts,
     })
+}
+
+/// Each time over the one that was measured in the same round.
+fn ratios(times: &[f64], beside: &[f64]) -> Vec<f64> {
+    times.iter().zip(beside).map(|(time, other)| time / other).collect()
 }
 
 async fn start(
@@ -102,8 +109,21 @@ async fn start(
 ) -> Result<f64, Failed> {
     let mut emulator = Emulator::start(binary, environment).await?;
     let (answer, took) = emulator.invoke(event).await?;
+    emulator.stop().await?;
     match complaint(&answer) {
         Some(complaint) => Err(complaint.into()),
         None => Ok(took.as_secs_f64() * 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_moment_falls_on_both_sides_of_a_ratio() {
+        // Twice as long in each round, whatever the machine did meanwhile.
+        assert_eq!(median(ratios(&[8.0, 80.0, 8.0], &[4.0, 40.0, 4.0])), 2.0);
+        assert_eq!(ratios(&[8.0, 9.0], &[4.0, 3.0]), [2.0, 3.0]);
     }
 }

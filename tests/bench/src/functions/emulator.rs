@@ -91,6 +91,23 @@ impl Emulator {
         Ok((value.map_err(|_| format!("no JSON: `{}`", String::from_utf8_lossy(&answer)))?, took))
     }
 
+    /// Ends both, and waits until they are gone: what is torn down takes the processor from what starts next.
+    ///
+    /// # Errors
+    /// This returns an error when the emulator cannot be ended.
+    pub async fn stop(mut self) -> Result<(), Failed> {
+        let function = self.function();
+        if let Ok(function) = function {
+            process::kill(function);
+        }
+        self.process.kill().await?;
+        let began = Instant::now();
+        while function.as_ref().is_ok_and(|function| process::lives(*function)) && began.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
     /// The process of the function, once it was invoked.
     ///
     /// # Errors

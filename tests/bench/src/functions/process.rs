@@ -34,6 +34,15 @@ fn on_processor_in(schedstat: &str) -> Option<Duration> {
     schedstat.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
+/// Whether a process is there and has not ended.
+pub fn lives(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !has_ended_in(&stat))
+}
+
+fn has_ended_in(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// Ends a process.
 pub fn kill(process: u32) {
     if let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) {
@@ -58,6 +67,13 @@ mod tests {
         assert_eq!(highest_mark_in("Name:\tx\n"), None);
         assert_eq!(on_processor_in("123456789 42 7\n"), Some(Duration::from_nanos(123_456_789)));
         assert_eq!(on_processor_in(""), None);
+    }
+
+    #[test]
+    fn an_ended_process_whose_parent_has_not_looked_yet_does_not_live() {
+        assert!(has_ended_in("42 (boot) strap) Z 1 42 42"));
+        assert!(!has_ended_in("42 (Z) S 1 42 42"));
+        assert!(lives(std::process::id()) && !lives(u32::MAX));
     }
 
     #[test]
