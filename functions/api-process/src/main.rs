@@ -16,7 +16,6 @@ fn main() -> Result<(), lambda_http::Error> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_http::Error> {
     let telemetry = telemetry::start()?;
-    let permissions = Deployment::permissions();
     let deployment = Deployment::from_environment(telemetry.monitor())?;
     let api = Api {
         worker: deployment.worker(&WorkflowType::ALL),
@@ -33,7 +32,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         auth_mode: deployment.settings().auth_mode,
         origins: deployment.settings().cors_origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?,
         tokens: deployment.tokens(),
-        permissions,
+        permissions: deployment.permissions()?,
         limit: deployment.settings().quota.map(|quota| RateLimit::new(deployment.request_counts(), quota)),
     };
     let router = router(Arc::new(api));

@@ -3,8 +3,9 @@
 //! Invariants:
 //! - What no policy permits is denied, and so is every question at which a policy breaks: a `forbid` that could not be
 //!   evaluated must not count for nothing.
-//! - Policies fit their schema: a test holds those that are built in to it, since that takes milliseconds which each start
-//!   would pay for, and whoever reads others learns of every one that does not.
+//! - Policies fit their schema, and so do the [`Terms`] of each action, by which a question is judged before any policy is:
+//!   tests hold what is built in to it, since reading a schema takes longer than all the rest of a function's start.
+//!   Whoever reads other policies learns of every one that does not fit.
 //! - A line of the log names the action, the kind of thing it is done to and the policies that decided. Who asked, it
 //!   does not say.
 
@@ -12,7 +13,6 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     sync::LazyLock,
-    thread,
 };
 
 use cedar_policy::{
@@ -24,7 +24,6 @@ use ihelper_workflow::{
     ports::{Action, Permissions, What, Who},
 };
 
-const SCHEMA: &str = include_str!("../../../infra/policies/ihelper.cedarschema");
 const POLICIES: [&str; 3] = [
     include_str!("../../../infra/policies/everybody.cedar"),
     include_str!("../../../infra/policies/users.cedar"),
@@ -36,50 +35,8 @@ const USER_PREFIX: &str = "user:";
 
 /// Policies, ready to decide.
 pub struct CedarPermissions {
-    schema: Schema,
     policies: PolicySet,
     authorizer: Authorizer,
-}
-
-/// The policies that are built in, read by a thread of their own while the function starts: that takes longer than all the
-/// rest of a start.
-pub struct EmbeddedPermissions {
-    read: LazyLock<Option<CedarPermissions>, Box<dyn FnOnce() -> Option<CedarPermissions> + Send>>,
-}
-
-impl EmbeddedPermissions {
-    /// Begins to read. The first decision waits for the end of it; if nothing can be read, everything is denied.
-    pub fn begin() -> Self {
-        let reading = thread::spawn(|| {
-            // So that the first question finds its names read, too.
-            LazyLock::force(&ACTION);
-            CedarPermissions::embedded()
-        });
-        let read = move || match reading.join() {
-            Ok(Ok(permissions)) => Some(permissions),
-            Ok(Err(invalid)) => {
-                tracing::error!(error.message = %invalid, "nothing is permitted");
-                None
-            }
-            Err(_) => {
-                tracing::error!("the policies could not be read, so nothing is permitted");
-                None
-            }
-        };
-        Self { read: LazyLock::new(Box::new(read)) }
-    }
-}
-
-impl Permissions for EmbeddedPermissions {
-    fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
-        self.read.as_ref().is_some_and(|permissions| permissions.allows(who, action, what))
-    }
-}
-
-impl fmt::Debug for EmbeddedPermissions {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("EmbeddedPermissions").finish_non_exhaustive()
-    }
 }
 
 /// Everything wrong with policies or their schema.
@@ -100,7 +57,7 @@ impl CedarPermissions {
     /// # Errors
     /// This returns an error that tells what does not parse.
     pub fn embedded() -> Result<Self, Invalid> {
-        Self::read(SCHEMA, &POLICIES.concat()).map(|(permissions, _)| permissions)
+        Self::read(&POLICIES.concat())
     }
 
     /// Policies and their schema, as text.
@@ -108,48 +65,91 @@ impl CedarPermissions {
     /// # Errors
     /// This returns an error that lists what does not parse or does not fit the schema.
     pub fn parse(schema: &str, policies: &str) -> Result<Self, Invalid> {
-        let (permissions, mut problems) = Self::read(schema, policies)?;
-        let validator = Validator::new(permissions.schema.clone());
-        let found = validator.validate(&permissions.policies, ValidationMode::Strict);
+        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(|error| one("schema", &error))?;
+        let mut problems: Vec<String> = warnings.map(|warning| format!("schema: {warning}")).collect();
+        let permissions = Self::read(policies)?;
+        let found = Validator::new(schema).validate(&permissions.policies, ValidationMode::Strict);
         problems.extend(found.validation_errors().map(ToString::to_string));
         problems.extend(found.validation_warnings().map(ToString::to_string));
         if problems.is_empty() { Ok(permissions) } else { Err(Invalid(problems)) }
     }
 
-    /// Policies and their schema, and what is odd about the schema.
-    fn read(schema: &str, policies: &str) -> Result<(Self, Vec<String>), Invalid> {
-        let one = |what: &str, error: &dyn fmt::Display| Invalid(vec![format!("{what}: {error}")]);
-        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(|error| one("schema", &error))?;
-        let warnings = warnings.map(|warning| format!("schema: {warning}")).collect();
+    fn read(policies: &str) -> Result<Self, Invalid> {
         let policies = policies.parse().map_err(|error| one("policies", &error))?;
-        Ok((Self { schema, policies, authorizer: Authorizer::new() }, warnings))
+        Ok(Self { policies, authorizer: Authorizer::new() })
     }
+}
 
-    /// What somebody asks, in Cedar's words. This fails for what the schema does not know.
-    fn question(
-        &self,
-        who: Who<'_>,
-        action: Action,
-        what: What<'_>,
-    ) -> Result<(Request, Entities), Box<dyn std::error::Error>> {
-        let principal = principal(who)?;
-        let resource = resource(what)?;
-        let (asks, asked_of) = (principal.uid(), resource.uid());
-        let entities = Entities::from_entities([principal, resource], Some(&self.schema))?;
-        let action = uid(&ACTION, action.name());
-        let request = Request::new(asks, action, asked_of, Context::empty(), Some(&self.schema))?;
-        Ok((request, entities))
+fn one(what: &str, error: &dyn fmt::Display) -> Invalid {
+    Invalid(vec![format!("{what}: {error}")])
+}
+
+/// What somebody asks, in Cedar's words. This fails for what is beyond an action's terms: whoever is no principal of an
+/// action may not do it, whatever a policy says.
+fn question(who: Who<'_>, action: Action, what: What<'_>) -> Result<(Request, Entities), Box<dyn std::error::Error>> {
+    let Terms { group, by, of } = terms(action);
+    let (principal, resource) = (principal(who)?, resource(what)?);
+    let (asks, asked_of) = (principal.uid(), resource.uid());
+    if !by.iter().any(|kind| *asks.type_name() == ***kind) || !of.iter().any(|kind| *asked_of.type_name() == ***kind) {
+        return Err("beyond the action's terms".into());
     }
+    let asked = Entity::new(uid(&ACTION, action.name()), HashMap::new(), HashSet::from([uid(&ACTION, group)]))?;
+    let action = asked.uid();
+    let entities = Entities::from_entities([principal, resource, asked], None)?;
+    Ok((Request::new(asks, action, asked_of, Context::empty(), None)?, entities))
+}
+
+type Name = LazyLock<EntityTypeName>;
+
+/// What the schema says of an action.
+struct Terms {
+    /// The group that it is in.
+    group: &'static str,
+    /// Whose action it is.
+    by: &'static [&'static Name],
+    /// What it is done to.
+    of: &'static [&'static Name],
+}
+
+const ANYBODY: &[&Name] = &[&ANONYMOUS, &USER];
+const USERS: &[&Name] = &[&USER];
+const THE_BUNDLE: &[&Name] = &[&BUNDLE];
+const A_WORKFLOW: &[&Name] = &[&WORKFLOW];
+const A_RUN: &[&Name] = &[&RUN];
+const A_RUN_OR_WORKFLOW: &[&Name] = &[&RUN, &WORKFLOW];
+
+fn terms(action: Action) -> Terms {
+    use Action as A;
+    let (group, by, of) = match action {
+        A::CheckHealth | A::ReadApiDescription | A::ShowCallback | A::AnswerCallback => ("Open", ANYBODY, THE_BUNDLE),
+        A::Upload => ("Use", USERS, THE_BUNDLE),
+        A::StartRun | A::ListRuns => ("Use", USERS, A_WORKFLOW),
+        A::ViewRun | A::ReadReport | A::CancelRun | A::RetryRun => ("HandleRun", USERS, A_RUN),
+        A::RetryUnreadableRun => ("Operate", USERS, A_RUN),
+        A::SettleRun => ("Operate", USERS, A_RUN_OR_WORKFLOW),
+        A::UseStoredObjects
+        | A::ListEveryonesRuns
+        | A::ListDeadLetters
+        | A::RedriveDeadLetters
+        | A::DiscardDeadLetters
+        | A::ReadUsage
+        | A::ViewDefinition
+        | A::ListDefinitionVersions
+        | A::DiffDefinition
+        | A::PutDefinition
+        | A::RollBackDefinition
+        | A::CanaryDefinition => ("Operate", USERS, A_WORKFLOW),
+    };
+    Terms { group, by, of }
 }
 
 impl Permissions for CedarPermissions {
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
-        let (request, entities) = match self.question(who, action, what) {
+        let (request, entities) = match question(who, action, what) {
             Ok(question) => question,
-            // Whoever is no principal of an action may not do it; the schema says so before any policy does.
             Err(error) => {
                 tracing::info!(permission.action = action.name(), permission.on = kind_of(what), "denied");
-                tracing::debug!(error.kind = error_kind(&*error), "a permission was asked for beyond the schema");
+                tracing::debug!(error.message = %error, "a permission was asked for that nobody can have");
                 return false;
             }
         };
@@ -184,10 +184,6 @@ impl fmt::Debug for CedarPermissions {
     }
 }
 
-fn error_kind(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    if error.is::<cedar_policy::RequestValidationError>() { "request" } else { "entities" }
-}
-
 /// What a log may say of it.
 fn kind_of(what: What<'_>) -> &'static str {
     match what {
@@ -201,13 +197,13 @@ fn type_name(name: &str) -> EntityTypeName {
     name.parse().expect("a name of the schema is one")
 }
 
-static ACTION: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Action"));
-static ANONYMOUS: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Anonymous"));
-static BUNDLE: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Bundle"));
-static GROUP: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Group"));
-static RUN: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Run"));
-static USER: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::User"));
-static WORKFLOW: LazyLock<EntityTypeName> = LazyLock::new(|| type_name("Ihelper::Workflow"));
+static ACTION: Name = LazyLock::new(|| type_name("Ihelper::Action"));
+static ANONYMOUS: Name = LazyLock::new(|| type_name("Ihelper::Anonymous"));
+static BUNDLE: Name = LazyLock::new(|| type_name("Ihelper::Bundle"));
+static GROUP: Name = LazyLock::new(|| type_name("Ihelper::Group"));
+static RUN: Name = LazyLock::new(|| type_name("Ihelper::Run"));
+static USER: Name = LazyLock::new(|| type_name("Ihelper::User"));
+static WORKFLOW: Name = LazyLock::new(|| type_name("Ihelper::Workflow"));
 
 /// The entity of this id, whatever characters are in it.
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
@@ -248,6 +244,8 @@ mod tests {
 
     use super::*;
 
+    const SCHEMA: &str = include_str!("../../../infra/policies/ihelper.cedarschema");
+
     #[test]
     fn every_file_of_policies_is_built_in_and_fits_the_schema() {
         CedarPermissions::parse(SCHEMA, &POLICIES.concat()).unwrap_or_else(|error| panic!("{error}"));
@@ -262,24 +260,24 @@ mod tests {
     }
 
     #[test]
-    fn policies_that_are_read_meanwhile_decide_as_they_do_otherwise() {
-        let (begun, read) = (EmbeddedPermissions::begin(), CedarPermissions::embedded().unwrap());
-        let decisions = |permissions: &dyn Permissions| {
-            let asked = |action: &Action| permissions.allows(Who::Anonymous, *action, What::Bundle);
-            Action::ALL.iter().map(asked).collect::<Vec<bool>>()
-        };
-        assert_eq!(decisions(&begun), decisions(&read));
-        assert!(decisions(&begun).contains(&true) && decisions(&begun).contains(&false));
-    }
+    fn each_action_has_the_terms_of_the_schema_and_the_schema_no_other_action() {
+        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).unwrap();
+        let groups: BTreeSet<String> = schema.action_groups().map(|group| group.id().unescaped().to_owned()).collect();
+        let actions = schema.actions().map(|action| action.id().unescaped().to_owned());
+        let known: BTreeSet<String> = actions.filter(|action| !groups.contains(action)).collect();
+        assert_eq!(known, Action::ALL.iter().map(|action| action.name().to_owned()).collect());
 
-    #[test]
-    fn the_schema_has_the_actions_that_are_asked_about_and_no_other() {
-        let permissions = CedarPermissions::embedded().unwrap();
-        let groups: Vec<&EntityUid> = permissions.schema.action_groups().collect();
-        let actions = permissions.schema.actions().filter(|action| !groups.contains(action));
-        let known: BTreeSet<String> = actions.map(|action| action.id().unescaped().to_owned()).collect();
-        let asked: BTreeSet<String> = Action::ALL.iter().map(|action| action.name().to_owned()).collect();
-        assert_eq!(known, asked);
+        let hierarchy = schema.action_entities().unwrap();
+        let names = |kinds: &[&Name]| kinds.iter().map(|kind| kind.to_string()).collect::<BTreeSet<String>>();
+        for action in Action::ALL {
+            let Terms { group, by, of } = terms(*action);
+            let asked = uid(&ACTION, action.name());
+            let above: Vec<&str> = hierarchy.ancestors(&asked).unwrap().map(|above| above.id().unescaped()).collect();
+            assert_eq!(above, [group], "{asked}");
+            let principals = schema.principals_for_action(&asked).unwrap().map(ToString::to_string).collect();
+            let resources = schema.resources_for_action(&asked).unwrap().map(ToString::to_string).collect();
+            assert_eq!((names(by), names(of)), (principals, resources), "{asked}");
+        }
     }
 
     #[test]

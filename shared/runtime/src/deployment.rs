@@ -35,7 +35,7 @@ use ihelper_workflow::{
 };
 use lambda_runtime::Error;
 #[cfg(feature = "permissions")]
-use {ihelper_adapters::cedar::EmbeddedPermissions, ihelper_workflow::ports::Permissions};
+use {ihelper_adapters::cedar::CedarPermissions, ihelper_workflow::ports::Permissions};
 #[cfg(feature = "mcp")]
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
@@ -171,10 +171,13 @@ impl Deployment {
         Arc::new(Tokens::new(Expected { issuer, audience }, Arc::new(keys), self.clock()))
     }
 
-    /// Who may do what. It is read while the caller goes on, so this comes first.
+    /// Who may do what.
+    ///
+    /// # Errors
+    /// This returns an error that tells what is wrong with the policies.
     #[cfg(feature = "permissions")]
-    pub fn permissions() -> Arc<dyn Permissions> {
-        Arc::new(EmbeddedPermissions::begin())
+    pub fn permissions(&self) -> Result<Arc<dyn Permissions>, Error> {
+        Ok(Arc::new(CedarPermissions::embedded().map_err(|error| error.to_string())?))
     }
 
     /// The dead-letter queues.
