@@ -19,8 +19,8 @@ use crate::{
 /// How much longer than the bare function one may take that is asked for nothing.
 pub const IDLE_LIMIT: f64 = 1.5;
 
-/// How much longer than the bare function one may take for a whole run, its first TLS calls among it.
-pub const WORK_LIMIT: f64 = 3.0;
+/// How much longer than the bare function one may take with its first TLS calls to store and queue.
+pub const FIRST_CALLS_LIMIT: f64 = 3.0;
 
 /// Starts of each kind.
 pub const STARTS: usize = 21;
@@ -34,15 +34,15 @@ pub struct Measured {
     pub bare_ms: f64,
     /// An invocation without a call to anybody.
     pub idle_ms: f64,
+    /// An invocation with its first calls to store and queue.
+    pub first_calls_ms: f64,
     /// An invocation with a whole run.
     pub work_ms: f64,
-    /// Calls in that run.
-    pub calls: u64,
-    /// Connections that were made for it, with a handshake each.
-    pub connections: u64,
     /// How much longer than the bare function it takes for nothing: the median of the rounds, in each of which the machine is
     /// as busy for the one as for the other.
     pub idle_ratio: f64,
+    /// How much longer than the bare function it takes with its first calls, likewise.
+    pub first_calls_ratio: f64,
     /// How much longer than the bare function it takes for a run, likewise.
     pub work_ratio: f64,
 }
@@ -64,14 +64,18 @@ pub async fn measure() -> Result<Vec<Measured>, Failed> {
 async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<Measured, Failed> {
     let service = Service::start().await?;
     let environment = service.environment();
-    let (mut bare_ms, mut idle_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_ms, mut idle_ms, mut first_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The first of each is read from the disk, and does not count.
     for number in 0..=STARTS {
         // What comes after another kind may find the machine as that left it, so each comes after each.
-        for kind in 0..3 {
-            match (kind + number) % 3 {
+        for kind in 0..4 {
+            match (kind + number) % 4 {
                 0 => bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?),
                 1 => idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?),
+                2 => {
+                    let event = function.first_calls(number, service.issuer());
+                    first_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
+                }
                 _ => {
                     let event = function.work(number, service.issuer());
                     work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
@@ -82,17 +86,16 @@ async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<
     if service.dead_letters() > 0 {
         return Err(format!("runs of `{}` ended as dead letters", function.name).into());
     }
-    let starts = STARTS as u64 + 1;
     let counted = |mut times: Vec<f64>| median(times.split_off(1));
     Ok(Measured {
         idle_ratio: median(ratios(&idle_ms[1..], &bare_ms[1..])),
+        first_calls_ratio: median(ratios(&first_ms[1..], &bare_ms[1..])),
         work_ratio: median(ratios(&work_ms[1..], &bare_ms[1..])),
         name: function.name,
         bare_ms: counted(bare_ms),
         idle_ms: counted(idle_ms),
+        first_calls_ms: counted(first_ms),
         work_ms: counted(work_ms),
-        calls: service.calls() / starts,
-        connections: service.connections() / starts,
     })
 }
 

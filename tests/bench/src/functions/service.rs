@@ -55,7 +55,6 @@ pub struct Service {
 /// How often what was asked.
 #[derive(Debug, Default)]
 struct Counts {
-    connections: AtomicU64,
     calls: AtomicU64,
     dead_letters: AtomicU64,
 }
@@ -101,11 +100,6 @@ impl Service {
         environment
     }
 
-    /// How many connections there were.
-    pub fn connections(&self) -> u64 {
-        self.counts.connections.load(Ordering::Relaxed)
-    }
-
     /// How many calls there were.
     pub fn calls(&self) -> u64 {
         self.counts.calls.load(Ordering::Relaxed)
@@ -125,7 +119,6 @@ impl Drop for Service {
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, address: String, counts: Arc<Counts>) {
     while let Ok((stream, _)) = listener.accept().await {
-        counts.connections.fetch_add(1, Ordering::Relaxed);
         let (acceptor, address, counts) = (acceptor.clone(), address.clone(), Arc::clone(&counts));
         tokio::spawn(async move {
             // Otherwise the two sides would wait for each other's acknowledgements.
