@@ -3,7 +3,7 @@
 //! Invariants:
 //! - What no policy permits is denied, and so is every question at which a policy breaks: a `forbid` that could not be
 //!   evaluated must not count for nothing.
-//! - Policies fit their schema, and so do the [`Terms`] of each action, by which a question is judged before any policy is:
+//! - Policies fit their schema, and so do the terms of each action, by which a question is judged before any policy is:
 //!   tests hold what is built in to it, since reading a schema takes longer than all the rest of a function's start.
 //!   Whoever reads other policies learns of every one that does not fit.
 //! - A line of the log names the action, the kind of thing it is done to and the policies that decided. Who asked, it
