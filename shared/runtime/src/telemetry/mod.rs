@@ -1,8 +1,8 @@
 //! What a function tells about itself: lines, metrics and traces.
 //!
-//! - [`lines`]: log lines as JSON.
-//! - [`metrics`]: what the monitor saw, as metrics of CloudWatch, in the log too.
-//! - [`traces`]: spans of OpenTelemetry, where somebody wants them.
+//! - `lines`: log lines as JSON.
+//! - `metrics`: what the monitor saw, as metrics of CloudWatch, in the log too.
+//! - `traces`: spans of OpenTelemetry, where somebody wants them.
 //!
 //! Nothing here fails the work that it tells of, and none of it holds a body, an address, a prompt or a token.
 
