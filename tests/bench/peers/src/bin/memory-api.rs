@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use api_process::{Api, router};
+use api_process::{Api, call, router};
 use ihelper_adapters::{cedar::CedarPermissions, system::SystemClock};
 use ihelper_runtime::{
     settings::AuthMode,
@@ -10,16 +10,17 @@ use ihelper_runtime::{
     tokens::{Expected, Tokens},
 };
 use ihelper_testkit::{Ports, WorkflowTester, memory::MemoryIssuer};
+use lambda_http::{Request, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    telemetry::start();
+    let telemetry = telemetry::start()?;
     let tester = WorkflowTester::new();
     let clock = Arc::new(SystemClock);
     let ports = Ports { clock: clock.clone(), ..tester.ports().clone() };
     let expected = Expected { issuer: MemoryIssuer::NAME.to_owned(), audience: MemoryIssuer::AUDIENCE.to_owned() };
     let api = Api {
-        worker: tester.worker_of(&ports),
+        worker: tester.worker_of(&ports).watched_by(telemetry.monitor()),
         control: tester.control(),
         journal: Arc::clone(&ports.journal),
         queue: Arc::clone(&ports.queue),
@@ -36,5 +37,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         permissions: Arc::new(CedarPermissions::embedded()?),
         limit: None,
     };
-    lambda_http::run(router(Arc::new(api))).await
+    let router = router(Arc::new(api));
+    lambda_http::run(service_fn(move |request: Request| {
+        let (router, telemetry) = (router.clone(), telemetry.clone());
+        async move { telemetry.invocation(call(router, request)).await }
+    }))
+    .await
 }

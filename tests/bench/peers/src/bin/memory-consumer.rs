@@ -33,13 +33,13 @@ const CONCURRENCY: usize = 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failed> {
-    telemetry::start();
+    let telemetry = telemetry::start()?;
     let consumer = Arc::new(consumer(&env::var("MODEL_ENDPOINT")?)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
-        let consumer = Arc::clone(&consumer);
+        let (consumer, telemetry) = (Arc::clone(&consumer), telemetry.clone());
         async move {
             let deadline = deadline(event.context.deadline);
-            Ok::<_, Failed>(consumer.handle(event.payload, deadline).await)
+            Ok::<_, Failed>(telemetry.invocation(consumer.handle(event.payload, deadline)).await)
         }
     }))
     .await
