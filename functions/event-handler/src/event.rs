@@ -1,6 +1,6 @@
 //! What an event means, told from the event alone.
 
-use ihelper_runtime::{message::Credentials, telemetry::TRACEPARENT};
+use ihelper_runtime::message::Credentials;
 use ihelper_workflow::{
     domain::{
         RunId, WorkflowType,
@@ -27,12 +27,6 @@ pub struct Envelope {
     pub time: Timestamp,
     /// What it says.
     pub detail: Value,
-}
-
-/// The trace that whoever published an event did it in, as the extension of CloudEvents for distributed tracing has it:
-/// beside the event's own attributes.
-pub(crate) fn traceparent(event: &Value) -> Option<&str> {
-    event.get("detail")?.get(TRACEPARENT)?.as_str()
 }
 
 /// What an event means.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ihelper_runtime::{
     message::NotAuthorised,
-    telemetry::{self, Parent},
+    telemetry::{self, Parent, TRACEPARENT},
     tokens::Tokens,
 };
 use ihelper_workflow::{
@@ -91,7 +91,7 @@ impl EventHandler {
     /// As [`handle`](Self::handle).
     pub async fn receive(&self, event: Value, invocation: Option<Parent>) -> Result<Handled, Error> {
         let span = tracing::debug_span!("event", otel.name = "process event", otel.kind = "consumer");
-        let parent = event::traceparent(&event).and_then(Parent::of_traceparent).or(invocation);
+        let parent = traceparent(&event).and_then(Parent::of_traceparent).or(invocation);
         let handled = telemetry::at_work(span, parent, self.handle(event)).await;
         let outcome = match &handled {
             Ok(Handled::Started { .. }) => "started",
@@ -200,6 +200,12 @@ impl EventHandler {
         }
         Ok(())
     }
+}
+
+/// The trace that whoever published an event did it in, as the extension of CloudEvents for distributed tracing has it:
+/// beside the event's own attributes.
+fn traceparent(event: &Value) -> Option<&str> {
+    event.get("detail")?.get(TRACEPARENT)?.as_str()
 }
 
 /// An object's id inside its data: its key below the prefix, so that two folders may hold one name.
