@@ -238,8 +238,7 @@ impl Settings {
 /// What a function tells about itself, and to whom.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// The least level of its lines: `off`, `error`, `warn`, `info`, `debug` or `trace`, or what `tracing` takes for a
-    /// filter.
+    /// The least level of its lines: `off`, `error`, `warn`, `info`, `debug` or `trace`; what is none is `info`.
     pub log_level: String,
     /// The namespace of its metrics; `None` when nobody wants any.
     pub metrics: Option<String>,

@@ -1,25 +1,21 @@
 //! Log lines as JSON, one per line, as CloudWatch reads them.
 
 use ihelper_workflow::domain::Kind;
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::Spans;
 
 // At `trace` the Lambda crates write whole events, tokens included.
-const WHOLE_EVENTS: &str = "lambda_runtime=info,lambda_http=info,aws_sdk=info";
+const WHOLE_EVENTS: [&str; 3] = ["lambda_runtime", "lambda_http", "aws_sdk"];
 // What a server says would stand in its lines from `info` on; what failed, our own failures say.
-const WORDS_OF_SERVERS: &str = "rmcp=off";
+const WORDS_OF_SERVERS: [&str; 1] = ["rmcp"];
 
 /// Starts logging to standard output from this level on, and recording spans, where somebody wants them.
 ///
 /// A second call in one process changes nothing.
 pub(super) fn start(level: &str, spans: Option<&Spans>) {
-    // The HTTP stack speaks of each connection at `debug`; that is for its own developers.
-    let filter = EnvFilter::try_new(format!(
-        "{level},hyper=warn,hyper_util=warn,h2=warn,rustls=warn,aws_smithy=warn,{WHOLE_EVENTS},\
-         {WORDS_OF_SERVERS}"
-    ))
-    .unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(level);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .with_current_span(true)
@@ -32,6 +28,19 @@ pub(super) fn start(level: &str, spans: Option<&Spans>) {
         None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
         Some(spans) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans.layer()).try_init(),
     };
+}
+
+/// What is written from a level on. By targets alone: what could look into fields as well builds regular expressions at
+/// each start.
+fn filter(level: &str) -> Targets {
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    // The HTTP stack speaks of each connection at `debug`; that is for its own developers.
+    let stack = ["hyper", "hyper_util", "h2", "rustls", "aws_smithy"].map(|target| (target, LevelFilter::WARN));
+    Targets::new()
+        .with_default(level)
+        .with_targets(stack)
+        .with_targets(WHOLE_EVENTS.map(|target| (target, LevelFilter::INFO)))
+        .with_targets(WORDS_OF_SERVERS.map(|target| (target, LevelFilter::OFF)))
 }
 
 /// What a log may say of a failure. What is wrong with something that was sent may repeat its words: whoever sent it is told,
@@ -49,6 +58,28 @@ pub fn name_of(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_level_shows_whole_events_or_what_servers_say() {
+        use tracing::Level;
+
+        for level in ["error", "warn", "info", "debug", "trace", "off", "no level at all", ""] {
+            let filter = filter(level);
+            for (target, level) in [
+                ("lambda_runtime::layers", Level::DEBUG),
+                ("lambda_http", Level::TRACE),
+                ("aws_sdk_dynamodb::operation", Level::DEBUG),
+                ("aws_smithy_runtime::client", Level::INFO),
+                ("rmcp::service", Level::ERROR),
+            ] {
+                assert!(!filter.would_enable(target, &level), "{target} at {level}");
+            }
+        }
+        assert!(filter("debug").would_enable("ihelper_workflow::engine", &Level::DEBUG));
+        assert!(!filter("info").would_enable("ihelper_workflow::engine", &Level::DEBUG));
+        assert!(filter("no level at all").would_enable("api_process", &Level::INFO), "what is none is `info`");
+        assert!(!filter("off").would_enable("api_process", &Level::ERROR));
+    }
 
     #[test]
     fn what_may_repeat_the_words_of_others_is_left_out() {
