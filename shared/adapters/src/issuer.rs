@@ -16,9 +16,9 @@ use ihelper_workflow::{
     ports::SigningKeys,
 };
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
-use crate::http::tls;
+use crate::http::{is_sheltered, tls};
 
 /// A caller waits meanwhile, and whoever cannot reach the issuer within this will not within twice.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(5);
@@ -107,19 +107,8 @@ pub fn is_admitted(issuer: &str) -> bool {
 
 fn admitted(place: &str) -> Result<Url, Failure> {
     let url = Url::parse(place).map_err(|_| unreachable("has no address"))?;
-    let is_loopback = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
     let is_plain_address = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback);
-    if url.host().is_some() && is_plain_address && is_safe {
-        Ok(url)
-    } else {
-        Err(unreachable("is not at an https:// address"))
-    }
+    if is_plain_address && is_sheltered(&url) { Ok(url) } else { Err(unreachable("is not at an https:// address")) }
 }
 
 fn client() -> Built {

@@ -20,9 +20,12 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 pub use opentelemetry_otlp::SpanExporter as Exporter;
 use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
-use url::{Host, Url};
+use url::Url;
 
-use crate::{aws, http::tls};
+use crate::{
+    aws,
+    http::{is_sheltered, tls},
+};
 
 /// How long spans may keep an invocation from ending.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(2);
@@ -66,7 +69,7 @@ impl Endpoint {
     /// This returns an error when the address is none of HTTPS, nor of HTTP on this machine.
     pub fn exporter(&self, signer: Signer) -> Result<Exporter, String> {
         let signer = self.is_xray().then_some(signer);
-        if !is_admitted(&self.url) {
+        if !Url::parse(&self.url).is_ok_and(|url| is_sheltered(&url)) {
             return Err("is not https:// with a host, or http:// on this machine".to_owned());
         }
         let exporter = Exporter::builder()
@@ -82,17 +85,6 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
-fn is_admitted(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(Host::Domain(name))) => name == "localhost",
-        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
-        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
-        _ => false,
     }
 }
 

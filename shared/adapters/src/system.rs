@@ -42,10 +42,11 @@ pub fn peak_memory_bytes() -> u64 {
     let mut status = [0; 4096];
     let read = std::fs::File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
     let status = &status[..read.unwrap_or_default()];
-    peak_of(&String::from_utf8_lossy(status)).unwrap_or_default()
+    peak_memory_in(&String::from_utf8_lossy(status)).unwrap_or_default()
 }
 
-fn peak_of(status: &str) -> Option<u64> {
+/// The most memory that a process has held, in bytes, by what the kernel writes in its `/proc/<id>/status`.
+pub fn peak_memory_in(status: &str) -> Option<u64> {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
@@ -56,8 +57,8 @@ mod tests {
 
     #[test]
     fn the_peak_of_memory_is_read_as_the_kernel_writes_it() {
-        assert_eq!(peak_of("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n"), Some(2048 * 1024));
-        assert_eq!(peak_of("Name:\tx\n"), None);
+        assert_eq!(peak_memory_in("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n"), Some(2048 * 1024));
+        assert_eq!(peak_memory_in("Name:\tx\n"), None);
         assert!(peak_memory_bytes() > 64 * 1024);
     }
 

@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ihelper_adapters::extract::{IsolatedExtractor, Limits, run_if_child};
+use ihelper_adapters::{
+    extract::{IsolatedExtractor, Limits, run_if_child},
+    system,
+};
 use ihelper_workflow::ports::Extractor as _;
 use lopdf::{Document, Object, Stream, dictionary};
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -132,9 +135,7 @@ fn children() -> Vec<String> {
 
 /// The most memory that a process had at once, in bytes.
 fn highest_mark(process: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+    system::peak_memory_in(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }
 
 fn mebibytes(bytes: u64) -> f64 {

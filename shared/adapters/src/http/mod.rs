@@ -191,6 +191,17 @@ impl HttpClient for GuardedHttpClient {
     }
 }
 
+/// Whether what is sent there travels encrypted, or stays on this machine.
+pub(crate) fn is_sheltered(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(name))) => name == "localhost",
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    }
+}
+
 /// Certificates as the system trusts them, with ring as the AWS clients have it. They are read once for all clients.
 pub(crate) fn tls() -> Result<rustls::ClientConfig, String> {
     static TLS: LazyLock<Result<rustls::ClientConfig, String>> = LazyLock::new(read_tls);
