@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::{
     dates::mentions,
     figures::{Measure, figures, references},
-    lists::List,
+    lists::{List, list},
     relevance::{Query, Reading},
     task,
     text::{beginning, folded, is_stopword, one_line, sentences, stem, words},
@@ -173,7 +173,7 @@ fn in_order(all: &[&str], best: impl Iterator<Item = usize>, count: usize) -> St
 
 fn relevant(asked: &[String], instruction: &str, text: &str) -> String {
     // Words of the order itself are not what the text is searched for.
-    const ORDERS: List = List(
+    const ORDERS: List = list!(
         "write | draft | answer | extract | find | list | give | tell | explain | describe | show | text | \
         following | please | based | using | reply | respond | prepare | create | generate | make | information | \
         below | above | description | notes | note | schreibe | liste | finde | erklare | beantworte | bitte | \

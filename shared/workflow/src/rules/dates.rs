@@ -5,7 +5,7 @@
 
 use jiff::civil::Date;
 
-use super::lists::List;
+use super::lists::{List, list};
 use super::text::{Token, TokenKind, folded, tokens};
 
 /// A place in a text that names a day, a month or a time near one.
@@ -50,18 +50,18 @@ pub(super) fn mentions(text: &str) -> Vec<Mention<'_>> {
 /// The month that a word names, in English or German, in full or abbreviated: 1 to 12.
 pub(super) fn month(word: &str) -> Option<i8> {
     const MONTHS: [List; 12] = [
-        List("january | jan | januar | janner"),
-        List("february | feb | februar"),
-        List("march | mar | marz"),
-        List("april | apr"),
-        List("may | mai"),
-        List("june | jun | juni"),
-        List("july | jul | juli"),
-        List("august | aug"),
-        List("september | sep | sept"),
-        List("october | oct | oktober | okt"),
-        List("november | nov"),
-        List("december | dec | dezember | dez"),
+        list!("january | jan | januar | janner"),
+        list!("february | feb | februar"),
+        list!("march | mar | marz"),
+        list!("april | apr"),
+        list!("may | mai"),
+        list!("june | jun | juni"),
+        list!("july | jul | juli"),
+        list!("august | aug"),
+        list!("september | sep | sept"),
+        list!("october | oct | oktober | okt"),
+        list!("november | nov"),
+        list!("december | dec | dezember | dez"),
     ];
     // "may" and "march" are verbs too; a month is written with a capital.
     if word.len() > 12 || !word.starts_with(char::is_uppercase) {
@@ -205,38 +205,44 @@ fn with_year(tokens: &[Token<'_>], at: usize, next: usize, month: i8, day: u64) 
 
 // next Friday, tomorrow, end of the month
 fn in_words(tokens: &[Token<'_>], at: usize) -> Option<Match> {
-    const DAYS: List = List(
+    const DAYS: List = list!(
         "monday | tuesday | wednesday | thursday | friday | saturday | sunday | montag | dienstag | mittwoch | \
         donnerstag | freitag | samstag | sonnabend | sonntag",
     );
     const ALONE: &[&str] = &["today", "tonight", "tomorrow", "heute", "ubermorgen", "eod", "eow", "cob"];
     const WHICH: &[&str] = &["next", "this", "coming", "nachste", "nachsten", "nachster", "kommende", "kommenden"];
-    const SPANS: List = List("week | month | quarter | year | woche | monat | quartal | jahr | weekend | wochenende");
+    const SPANS: List = list!("week | month | quarter | year | woche | monat | quartal | jahr | weekend | wochenende");
     const ENDS: List =
-        List("day | week | month | quarter | year | business | tages | woche | monats | quartals | jahres");
-    let words: Vec<String> = tokens[at..].iter().take(4).map(|token| short_folded(token)).collect();
-    let word = |index: usize| words.get(index).map_or("", String::as_str);
+        list!("day | week | month | quarter | year | business | tages | woche | monats | quartals | jahres");
+    // The words after the first are looked at where it says something.
+    let word = |index: usize| tokens.get(at + index).map(short_folded).unwrap_or_default();
     let relative = |length| Some(Match { length, date: None, relative: true });
-    if DAYS.has(word(0)) || ALONE.contains(&word(0)) {
+    let first = word(0);
+    if DAYS.has(&first) || ALONE.contains(&first.as_str()) {
         return relative(1);
     }
     // "Guten Morgen" greets; only the small "morgen" is tomorrow.
     if tokens[at].text == "morgen" && (at == 0 || short_folded(&tokens[at - 1]) != "guten") {
         return relative(1);
     }
-    if WHICH.contains(&word(0)) && (DAYS.has(word(1)) || SPANS.has(word(1))) {
-        return relative(2);
+    if WHICH.contains(&first.as_str()) {
+        let second = word(1);
+        if DAYS.has(&second) || SPANS.has(&second) {
+            return relative(2);
+        }
     }
-    if matches!(word(0), "end" | "ende") {
-        if matches!(word(1), "of" | "der" | "des") {
-            if matches!(word(2), "the" | "this" | "next") && ENDS.has(word(3)) {
+    if matches!(first.as_str(), "end" | "ende") {
+        let second = word(1);
+        if matches!(second.as_str(), "of" | "der" | "des") {
+            let third = word(2);
+            if matches!(third.as_str(), "the" | "this" | "next") && ENDS.has(&word(3)) {
                 return relative(4);
             }
-            if ENDS.has(word(2)) {
+            if ENDS.has(&third) {
                 return relative(3);
             }
         }
-        if word(1) == "of" && month(tokens.get(at + 2).map_or("", |token| token.text)).is_some() {
+        if second == "of" && month(tokens.get(at + 2).map_or("", |token| token.text)).is_some() {
             return relative(3);
         }
         if month(tokens.get(at + 1).map_or("", |token| token.text)).is_some() {

@@ -24,7 +24,7 @@ use jiff::civil::Date;
 use super::{
     dates::mentions,
     figures::{Bound, Figure, Measure, figures},
-    lists::List,
+    lists::{List, list},
     relevance::{Query, Reading},
     text::{TokenKind, beginning, folded, language, one_line, tokens, words},
 };
@@ -407,7 +407,7 @@ impl Limit {
 }
 
 // Words that say that the document must say something, and so say nothing about what.
-const FRAME: List = List(
+const FRAME: List = list!(
     "document | documents | contract | agreement | text | file | paper | clause | clauses | section | provision | \
     provisions | article | terms | state | states | stated | stating | contain | contains | contained | include | \
     includes | included | including | specify | specifies | specified | mention | mentions | mentioned | name | \
@@ -420,7 +420,7 @@ const FRAME: List = List(
 );
 
 // Words of a bound ("no later than", "at most"), which the comparison has already taken.
-const BOUND_WORDS: List = List(
+const BOUND_WORDS: List = list!(
     "most | least | more | less | than | later | longer | shorter | fewer | exceed | exceeds | exceeding | \
     maximum | max | minimum | min | within | up | under | over | below | above | capped | exactly | hochstens | \
     mindestens | maximal | minimal | mehr | weniger | langer | kurzer | innerhalb | binnen",
@@ -726,7 +726,7 @@ fn words_in(text: &str) -> Vec<Word<'_>> {
 }
 
 fn is_negation_word(folded: &str) -> bool {
-    const NEGATIONS: List = List(
+    const NEGATIONS: List = list!(
         "no | not | never | none | neither | nor | nothing | without | cannot | exclude | excludes | excluded | \
         excluding | prohibit | prohibits | prohibited | forbid | forbids | forbidden | disclaim | disclaims | \
         disclaimed | waive | waives | waived | lacks | absent | nicht | kein | keine | keinen | keinem | keiner | \
@@ -737,7 +737,7 @@ fn is_negation_word(folded: &str) -> bool {
 
 // Whether the word at `index` denies something, and is not part of a bound or a set phrase.
 fn negates(words: &[Word<'_>], index: usize) -> bool {
-    const NOT_AFTER: List = List(
+    const NOT_AFTER: List = list!(
         "later | more | less | longer | exceed | exceeding | fewer | shorter | only | mehr | weniger | \
         langer | spater | nur | prejudice | limitation | limiting | undue | greater | before | otherwise",
     );
@@ -771,12 +771,12 @@ fn is_negative(sentence: &str, query: &Query) -> bool {
 // Whether the sentence takes something out of a rule that stands elsewhere: "nothing in this agreement limits
 // liability for death", "this does not apply to …".
 fn is_exception(sentence: &str) -> bool {
-    const BEGINS: List = List(
+    const BEGINS: List = list!(
         "nothing in | nothing herein | nothing contained | no provision of | neither clause | except | notwithstanding | \
         the limitation | the limitations | the exclusion | the exclusions | the foregoing | ausgenommen | \
         mit ausnahme",
     );
-    const HAS: List = List(
+    const HAS: List = list!(
         "does not apply | do not apply | shall not apply | will not apply | not limit or exclude | \
         not exclude or limit | cannot be limited | cannot be excluded | may not be limited | may not be excluded | \
         gilt nicht | gelten nicht | bleibt unberührt | bleiben unberührt",

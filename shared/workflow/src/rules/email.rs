@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     dates::mentions,
     figures::references,
-    lists::List,
+    lists::{List, list},
     phrases::{CATEGORIES, URGENCIES},
     text::{beginning, ending, harmless_line, language, one_line, sentences},
 };
@@ -302,20 +302,20 @@ fn plain(text: &str) -> String {
 
 // The form of a sentence in lower case.
 fn form(sentence: &str) -> Form {
-    const GREETINGS: List = List(
+    const GREETINGS: List = list!(
         "hi | hello | hey | dear | good morning | good afternoon | good evening | greetings | hallo | guten tag | \
         guten morgen | guten abend | liebe | lieber | sehr geehrte | sehr geehrter | moin | best regards | \
         kind regards | regards | best | cheers | thanks | thank you | many thanks | sincerely | mit freundlichen | \
         viele grüße | beste grüße | vielen dank | danke | mfg | lg",
     );
     // Said politely with "please", and asking for nothing.
-    const NO_REQUEST: List = List(
+    const NO_REQUEST: List = list!(
         "please find | please note | please see | please do not reply | please don't reply | \
         please do not hesitate | please don't hesitate | please feel free | please be advised | please be aware | \
         please ignore | please accept our | would you be | would you like | will you be | bitte beachten | \
         bitte antworten sie nicht | bitte zögern sie nicht | bitte entschuldigen",
     );
-    const REQUESTS: List = List(
+    const REQUESTS: List = list!(
         "please | kindly | could you | can you | would you | will you | could someone | \
         can someone | can anyone | could we | can we get | can i get | \
         may i request | i need | we need | i'd like to | i would like to | we would like to | we'd like to | \
@@ -325,18 +325,18 @@ fn form(sentence: &str) -> Form {
         wir bitten | hiermit kündige ich | hiermit beantrage ich",
     );
     // Asking to be told something is a question, however it is put.
-    const ASKS_TO_KNOW: List = List(
+    const ASKS_TO_KNOW: List = list!(
         "tell me | tell us | let me know | let us know | explain | clarify | advise whether | advise if | \
         confirm whether | confirm if | like to know | want to know | need to know | like to ask | sagen | \
         mitteilen | erklären | erläutern | wissen | informieren, ob | verraten | bescheid",
     );
-    const QUESTION_WORDS: List = List(
+    const QUESTION_WORDS: List = list!(
         "what | when | where | who | why | how | which | whose | is there | are there | do you | does | did | \
         is it | is the | are you | can i | may i | should i | have you | was | wann | wo | wer | warum | wieso | \
         weshalb | wie | welche | welcher | welches | gibt es | kann ich | kann man | ist es | haben sie | \
         habt ihr | was ist | was kostet",
     );
-    const OPEN_QUESTIONS: List = List(
+    const OPEN_QUESTIONS: List = list!(
         "what | when | where | who | why | how | which | whose | wann | wo | wer | warum | wieso | weshalb | wie | \
         welche | welcher | welches | was",
     );

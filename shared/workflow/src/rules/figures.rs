@@ -4,7 +4,7 @@
 //! A figure is read only where it is certain; "1.500 EUR" is fifteen hundred, because nobody writes an amount
 //! with three decimals. Months and years are ranges of days, since nobody says which month.
 
-use super::lists::{List, stands_alone};
+use super::lists::{List, list, stands_alone};
 use super::text::{Token, TokenKind, folded, tokens};
 
 /// A figure in a text.
@@ -108,7 +108,7 @@ fn beginning(piece: &str) -> &str {
 }
 
 fn is_label(piece: &str) -> bool {
-    const LABELS: List = List(
+    const LABELS: List = list!(
         "invoice | order | ticket | case | reference | ref | po | customer | account | booking | quote | contract | \
         tracking | rechnung | rechnungsnummer | rechnungsnr | bestellung | bestellnummer | bestellnr | auftrag | \
         auftragsnummer | kundennummer | kundennr | vorgang | vorgangsnummer | vertrag | vertragsnummer | \
@@ -264,29 +264,29 @@ fn value_of(groups: &[&str], marks: &[&str]) -> Option<f64> {
 
 fn number_word(tokens: &[Token<'_>], at: usize) -> Option<(f64, usize)> {
     const NUMBERS: &[(f64, List)] = &[
-        (1.0, List("one | ein | eine | einem | einen | einer")),
-        (2.0, List("two | zwei")),
-        (3.0, List("three | drei")),
-        (4.0, List("four | vier")),
-        (5.0, List("five | funf")),
-        (6.0, List("six | sechs")),
-        (7.0, List("seven | sieben")),
-        (8.0, List("eight | acht")),
-        (9.0, List("nine | neun")),
-        (10.0, List("ten | zehn")),
-        (11.0, List("eleven | elf")),
-        (12.0, List("twelve | zwolf")),
-        (14.0, List("fourteen | vierzehn")),
-        (15.0, List("fifteen | funfzehn")),
-        (18.0, List("eighteen | achtzehn")),
-        (20.0, List("twenty | zwanzig")),
-        (30.0, List("thirty | dreissig")),
-        (40.0, List("forty | vierzig")),
-        (50.0, List("fifty | funfzig")),
-        (60.0, List("sixty | sechzig")),
-        (70.0, List("seventy | siebzig")),
-        (80.0, List("eighty | achtzig")),
-        (90.0, List("ninety | neunzig")),
+        (1.0, list!("one | ein | eine | einem | einen | einer")),
+        (2.0, list!("two | zwei")),
+        (3.0, list!("three | drei")),
+        (4.0, list!("four | vier")),
+        (5.0, list!("five | funf")),
+        (6.0, list!("six | sechs")),
+        (7.0, list!("seven | sieben")),
+        (8.0, list!("eight | acht")),
+        (9.0, list!("nine | neun")),
+        (10.0, list!("ten | zehn")),
+        (11.0, list!("eleven | elf")),
+        (12.0, list!("twelve | zwolf")),
+        (14.0, list!("fourteen | vierzehn")),
+        (15.0, list!("fifteen | funfzehn")),
+        (18.0, list!("eighteen | achtzehn")),
+        (20.0, list!("twenty | zwanzig")),
+        (30.0, list!("thirty | dreissig")),
+        (40.0, list!("forty | vierzig")),
+        (50.0, list!("fifty | funfzig")),
+        (60.0, list!("sixty | sechzig")),
+        (70.0, list!("seventy | siebzig")),
+        (80.0, list!("eighty | achtzig")),
+        (90.0, list!("ninety | neunzig")),
     ];
     let named = |at| {
         let word = word_at(tokens, at);
@@ -341,30 +341,30 @@ fn bound_before(before: &[Token<'_>]) -> Bound {
     const BOUNDS: &[(Bound, List)] = &[
         (
             Bound::AtMost,
-            List(
+            list!(
                 "no more than | not more than | no later than | not later than | no longer than | not longer than | \
                 not exceed | not exceeding | without exceeding | nicht mehr als | nicht langer als",
             ),
         ),
         (
             Bound::AtLeast,
-            List(
+            list!(
                 "no less than | not less than | no fewer than | not fewer than | no shorter than | \
                 nicht weniger als",
             ),
         ),
         (
             Bound::AtMost,
-            List(
+            list!(
                 "at most | at the most | up to | maximum | max | limited to | capped at | within | hochstens | \
                 maximal | bis zu | innerhalb | binnen",
             ),
         ),
-        (Bound::AtLeast, List("at least | minimum | mindestens | wenigstens")),
-        (Bound::Below, List("less than | fewer than | shorter than | under | below | weniger als | unter")),
+        (Bound::AtLeast, list!("at least | minimum | mindestens | wenigstens")),
+        (Bound::Below, list!("less than | fewer than | shorter than | under | below | weniger als | unter")),
         (
             Bound::Above,
-            List(
+            list!(
                 "more than | longer than | greater than | exceeding | exceeds | exceed | over | above | mehr als | \
                 langer als | uber",
             ),

@@ -1,20 +1,60 @@
-//! Lists of words and phrases, written so that they can be read: one text, its entries set apart by `|`.
+//! Lists of words and phrases, written so that they can be read: one text, its entries set apart by `|`. The compiler cuts
+//! it up.
 //!
 //! Entries are in lower case; so must the texts be that are held against them. An entry is found only as whole
 //! words: "order" is not in "border".
 
-/// A list of words or phrases.
-pub(super) struct List(pub(super) &'static str);
+/// A list of words or phrases; [`list!`] makes one.
+pub(super) struct List(pub(super) &'static [&'static str]);
+
+/// A [`List`] of a text.
+macro_rules! list {
+    ($text:expr $(,)?) => {{
+        const TEXT: &str = $text;
+        const ENTRIES: [&str; $crate::rules::lists::count(TEXT)] = $crate::rules::lists::entries(TEXT);
+        $crate::rules::lists::List(&ENTRIES)
+    }};
+}
+pub(super) use list;
+
+/// How many entries a text has.
+pub(super) const fn count(text: &str) -> usize {
+    let (mut count, mut at) = (1, 0);
+    while at < text.len() {
+        if text.as_bytes()[at] == b'|' {
+            count += 1;
+        }
+        at += 1;
+    }
+    count
+}
+
+/// The entries of a text.
+pub(super) const fn entries<const COUNT: usize>(text: &'static str) -> [&'static str; COUNT] {
+    let mut entries = [""; COUNT];
+    let (mut rest, mut number) = (text, 0);
+    while number < COUNT {
+        let mut end = 0;
+        while end < rest.len() && rest.as_bytes()[end] != b'|' {
+            end += 1;
+        }
+        let (entry, others) = rest.split_at(end);
+        entries[number] = entry.trim_ascii();
+        rest = if others.is_empty() { others } else { others.split_at(1).1 };
+        number += 1;
+    }
+    entries
+}
 
 impl List {
     /// Its entries in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> + use<> {
-        self.0.split('|').map(str::trim)
+        self.0.iter().copied()
     }
 
     /// Whether the word or phrase is one of them.
     pub(super) fn has(&self, entry: &str) -> bool {
-        self.iter().any(|own| own == entry)
+        self.0.contains(&entry)
     }
 
     /// Whether the text begins with one of them.
@@ -24,7 +64,12 @@ impl List {
 
     /// Whether one of them stands anywhere in the text.
     pub(super) fn is_in(&self, text: &str) -> bool {
-        self.iter().any(|own| text.match_indices(own).any(|(at, _)| stands_alone(text, at, at + own.len())))
+        let mut follows_word = false;
+        text.char_indices().any(|(at, character)| {
+            let may_begin = !follows_word;
+            follows_word = character.is_alphanumeric();
+            may_begin && self.begins(&text[at..])
+        })
     }
 }
 
@@ -35,11 +80,36 @@ pub(super) fn stands_alone(text: &str, start: usize, end: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const LIST: List = list!("order | on time | größe | % off");
+
+    proptest! {
+        #[test]
+        fn an_entry_is_in_a_text_where_one_stands_alone(
+            text in "(order|on|time|on time|größe|% off|[ ,.é1-]){0,8}",
+        ) {
+            let stands = LIST.iter().any(|own| {
+                text.match_indices(own).any(|(at, _)| stands_alone(&text, at, at + own.len()))
+            });
+            prop_assert_eq!(LIST.is_in(&text), stands);
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_into_its_entries() {
+        const OVER_LINES: List = list!(
+            "one | two words | \
+            ß"
+        );
+        assert_eq!(OVER_LINES.iter().collect::<Vec<_>>(), ["one", "two words", "ß"]);
+        assert_eq!(list!("one").iter().collect::<Vec<_>>(), ["one"]);
+    }
 
     #[test]
     fn an_entry_is_found_as_whole_words_only() {
-        const LIST: List = List("order | on time | größe");
         assert!(LIST.has("on time") && !LIST.has("on"));
         assert!(LIST.is_in("an order!") && LIST.is_in("border order") && !LIST.is_in("borders") && !LIST.is_in(""));
         assert!(LIST.begins("größe 5") && !LIST.begins("größen") && !LIST.begins("an order"));

@@ -4,9 +4,9 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::lists::{List, stands_alone};
+use super::lists::{List, list, stands_alone};
 use crate::domain::email::Category;
 
 /// Phrases that are looked for all at once.
@@ -51,6 +51,8 @@ impl Phrases {
             .collect();
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            // The other kinds are built on top of this one. They pay with books, and a mail is none.
+            .kind(Some(AhoCorasickKind::NoncontiguousNFA))
             .build(phrases.iter().map(|phrase| phrase.text))
             .expect("some hundred short phrases are far below the automaton's limits");
         Self { automaton, phrases }
@@ -63,7 +65,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Question,
             2.0,
-            List(
+            list!(
                 "i have a question | a quick question | quick question | question about | question regarding | \
                 i was wondering | i am wondering | i'm wondering | we were wondering | would like to know | \
                 do you know | how do i | how can i | is it possible | can you tell me | could you tell me | \
@@ -72,11 +74,11 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
                 ich würde gerne wissen | möchte wissen | ist es möglich | können sie mir sagen",
             ),
         ),
-        (Category::Question, 1.0, List("question | questions | wondering | curious | frage | fragen")),
+        (Category::Question, 1.0, list!("question | questions | wondering | curious | frage | fragen")),
         (
             Category::Request,
             2.0,
-            List(
+            list!(
                 "please send | please provide | please update | please change | please cancel | please reset | \
                 please add | please remove | please delete | please create | please arrange | please forward | \
                 please ship | please confirm | please approve | please grant | please book | could you please | \
@@ -87,11 +89,11 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
                 hiermit beantrage | um zusendung | um übersendung",
             ),
         ),
-        (Category::Request, 0.8, List("please | kindly | request | bitte | bitten")),
+        (Category::Request, 0.8, list!("please | kindly | request | bitte | bitten")),
         (
             Category::Complaint,
             3.0,
-            List(
+            list!(
                 "complaint | i want to complain | i am complaining | very disappointed | extremely disappointed | \
                 deeply disappointed | unacceptable | not acceptable | very unhappy | not happy | not satisfied | \
                 dissatisfied | worst | never again | ridiculous | fed up | beschwerde | beschweren | reklamation | \
@@ -102,7 +104,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Complaint,
             2.0,
-            List(
+            list!(
                 "disappointed | disappointing | unhappy | frustrated | frustrating | angry | terrible | awful | \
                 horrible | does not work | doesn't work | not working | stopped working | is broken | broken | \
                 damaged | defective | faulty | never arrived | has not arrived | hasn't arrived | not received | \
@@ -114,11 +116,11 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
                 rückerstattung | erstattung | doppelt abgebucht | ausfall | keine antwort | schlechter service",
             ),
         ),
-        (Category::Complaint, 1.0, List("problem | problems | issue | error | fails | failed | mangel | fehler")),
+        (Category::Complaint, 1.0, list!("problem | problems | issue | error | fails | failed | mangel | fehler")),
         (
             Category::Scheduling,
             3.0,
-            List(
+            list!(
                 "schedule a meeting | schedule a call | set up a meeting | set up a call | arrange a meeting | \
                 book an appointment | make an appointment | reschedule | postpone our meeting | move our meeting | \
                 meeting request | are you available | are you free | does that work for you | would tuesday work | \
@@ -130,7 +132,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Scheduling,
             1.5,
-            List(
+            list!(
                 "meeting | appointment | calendar | availability | meet up | meet next | to meet | let's meet | \
                 catch up | coffee | conference call | video call | zoom call | termin | termine | besprechung | \
                 treffen | kalender | telefonat",
@@ -139,7 +141,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Invoice,
             3.0,
-            List(
+            list!(
                 "invoice attached | attached invoice | invoice number | invoice no | your invoice | our invoice | \
                 the invoice | unpaid invoice | overdue invoice | payment reminder | amount due | \
                 payment is overdue | payment due | past due | remittance | proforma | credit note | bank details | \
@@ -150,7 +152,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Invoice,
             1.5,
-            List(
+            list!(
                 "invoice | invoices | bill | billing | billed | payment | overdue | receipt | purchase order | \
                 iban | vat | rechnung | rechnungen | zahlung | überweisung | überwiesen | fällig | betrag",
             ),
@@ -158,7 +160,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Newsletter,
             4.0,
-            List(
+            list!(
                 "unsubscribe | view in browser | view this email in your browser | view online | \
                 you are receiving this email because | you are receiving this because | \
                 you're receiving this email because | you received this email because | manage your preferences | \
@@ -170,7 +172,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Newsletter,
             2.0,
-            List(
+            list!(
                 "newsletter | weekly digest | monthly digest | this week in | in this issue | webinar | our latest | \
                 what's new | sale ends | % off | shop now | read more | register now | angebote der woche | \
                 jetzt anmelden | jetzt shoppen | neuigkeiten | rabattcode",
@@ -179,7 +181,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Machine,
             5.0,
-            List(
+            list!(
                 "out of office | out of the office | automatic reply | auto-reply | autoreply | auto reply | \
                 automatic response | undeliverable | undelivered mail | mail delivery failed | delivery failure | \
                 delivery status notification | returned mail | mail delivery subsystem | failure notice | \
@@ -196,7 +198,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Machine,
             2.0,
-            List(
+            list!(
                 "has been shipped | your order has shipped | your order confirmation | build failed | run failed | \
                 view workflow run | build passed | pipeline failed | alert: | [alert] | monitoring | cron | \
                 backup completed | job succeeded | job failed | new sign-in | new login | annual leave | \
@@ -207,7 +209,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Spam,
             4.0,
-            List(
+            list!(
                 "you have won | you've won | you are the winner | lottery winner | claim your prize | next of kin | \
                 inheritance fund | million dollars | million usd | million euros | viagra | cialis | casino bonus | \
                 online casino | earn money from home | make money fast | work from home and earn | \
@@ -220,7 +222,7 @@ pub(super) static CATEGORIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             Category::Spam,
             2.0,
-            List(
+            list!(
                 "act now | limited time offer | 100% free | risk free | risk-free | no obligation | click here | \
                 click below | click the link | congratulations | dear friend | beneficiary | wire transfer | \
                 lottery | jackpot | prize | winner | casino | bitcoin | crypto | forex | cheap meds | pills | \
@@ -240,7 +242,7 @@ pub(super) static URGENCIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             any,
             2.0,
-            List(
+            list!(
                 "urgent | urgently | asap | as soon as possible | immediately | emergency | right away | eod | \
                 end of day | by end of today | critical | time-sensitive | time sensitive | outage | system down | \
                 is down | production down | cannot work | can't work | security incident | data loss | by today | \
@@ -251,7 +253,7 @@ pub(super) static URGENCIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             any,
             1.0,
-            List(
+            list!(
                 "today | tomorrow | tonight | this afternoon | this morning | deadline | final notice | \
                 last reminder | overdue | quickly | heute | frist | letzte mahnung | schnell",
             ),
@@ -259,7 +261,7 @@ pub(super) static URGENCIES: LazyLock<Phrases> = LazyLock::new(|| {
         (
             any,
             -1.0,
-            List(
+            list!(
                 "not urgent | no rush | no hurry | when you get a chance | whenever you have time | \
                 whenever it suits | whenever you can | at your convenience | nicht dringend | eilt nicht | \
                 keine eile | hat zeit | wenn sie zeit haben | fyi | for your information | zur information | \

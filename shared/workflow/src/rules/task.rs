@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     dates::{Mention, mentions},
-    lists::List,
+    lists::{List, list},
     text::{Marker, list_item, one_line, sentences},
 };
 use crate::domain::{
@@ -335,7 +335,7 @@ fn item_order(text: &str, marker: Marker, is_first: bool) -> Order {
 // The orders in sentences, each with its place in the sequence. Whether what follows is no more of the task, but the
 // text that it is about ("Summarize the following: …").
 fn prose_pieces(prose: &str, found: &mut Vec<Piece>, background: &mut String) -> bool {
-    const ENDS: List = List(
+    const ENDS: List = list!(
         "when done | once done | when finished | once finished | when it is done | when all is done | \
         when everything is done | when complete | wenn alles erledigt ist | wenn fertig",
     );
@@ -388,7 +388,7 @@ fn prose_pieces(prose: &str, found: &mut Vec<Piece>, background: &mut String) ->
     false
 }
 
-const FOLLOWS: List = List("following | below | folgenden | folgende | unten");
+const FOLLOWS: List = list!("following | below | folgenden | folgende | unten");
 
 // "Summarize:", "List all dates in the following text:"
 fn answers_from_below(announcement: &str) -> bool {
@@ -492,26 +492,26 @@ fn without_cue(text: &str) -> (&str, Option<Order>) {
     const CUES: &[(Order, List)] = &[
         (
             Order::BesidePrevious,
-            List(
+            list!(
                 "in parallel | at the same time | meanwhile | simultaneously | also | parallel dazu | gleichzeitig | \
                 außerdem",
             ),
         ),
         (
             Order::AfterPrevious,
-            List(
+            list!(
                 "after that | afterwards | once that is done | once this is done | once done | when done | next | \
                 and then | then | danach | anschließend | dann",
             ),
         ),
         (
             Order::AfterAll,
-            List(
+            list!(
                 "and finally | finally | lastly | at the end | when everything is done | zum schluss | schließlich | \
                 abschließend | zuletzt",
             ),
         ),
-        (Order::None, List("firstly | first | zuerst | als erstes")),
+        (Order::None, list!("firstly | first | zuerst | als erstes")),
     ];
     let length_of = |text: &str, list: &List| {
         list.iter().find_map(|cue| {
@@ -537,7 +537,7 @@ fn without_cue(text: &str) -> (&str, Option<Order>) {
 
 // Whether a clause tells someone to do something.
 fn is_order(clause: &str) -> bool {
-    const TELLS: List = List(
+    const TELLS: List = list!(
         "please | could you | can you | would you | könnten sie | können sie | kannst du | we need to | we have to | \
         you need to | you have to | you should | we should | we must | you must | needs to | need to be | has to | \
         have to be | must be | should be | make sure | remember to | don't forget to | bitte | wir müssen | \
@@ -561,8 +561,8 @@ fn named_order(clause: &str) -> bool {
 /// Whether a text begins with a verb as orders do, after "please" and the like.
 pub(super) fn begins_with_order(clause: &str) -> bool {
     const FINITE: List =
-        List("is | are | was | were | has | have | will | can | must | should | of | would | ist | sind | wird | war");
-    const VERBS: List = List(
+        list!("is | are | was | were | has | have | will | can | must | should | of | would | ist | sind | wird | war");
+    const VERBS: List = list!(
         "accept | add | adjust | agree | align | analyse | analyze | announce | answer | apply | approve | \
         archive | arrange | ask | assemble | assign | attach | audit | back | backup | block | book | brief | \
         bring | broadcast | build | buy | calculate | call | cancel | categorize | change | check | clarify | \
@@ -620,28 +620,28 @@ enum Action {
     Other,
 }
 
-const EXTRACTS: List = List("summarize | summarise | extract | fasse");
+const EXTRACTS: List = list!("summarize | summarise | extract | fasse");
 
 fn action(text: &str) -> Action {
-    const ANNOUNCES: List = List(
+    const ANNOUNCES: List = list!(
         "notify | announce | publish | inform | broadcast | alert | send a notification | send out a notice | \
         tell | benachrichtige | benachrichtigen | informiere | informieren | veröffentliche | veröffentlichen | \
         melde",
     );
-    const LETS: List = List("let");
+    const LETS: List = list!("let");
     const WRITES: List =
-        List("write | draft | create | generate | prepare | give | make | list | answer | schreibe | erstelle");
-    const LISTS: List = List(
+        list!("write | draft | create | generate | prepare | give | make | list | answer | schreibe | erstelle");
+    const LISTS: List = list!(
         "list the | list all | list every | list each | list which | list what | list who | list any | \
         liste alle | liste die",
     );
-    const OWN_TEXT: List = List(
+    const OWN_TEXT: List = list!(
         "summary | of the following | from the following | the text | this text | of the text | from the text | \
         the following text | in the description | from the description | the notes | these notes | the text below | \
         questions below | question below | from below | mentioned below | mentioned above | all dates | \
         all amounts | all names | key points | zusammenfassung | dem text | den text | des textes",
     );
-    const ASKS_FOR_APPROVAL: List = List(
+    const ASKS_FOR_APPROVAL: List = list!(
         "ask for approval | ask for permission | request approval | request permission | get approval | \
         get permission | get sign-off | obtain approval | wait for approval | seek approval | freigabe einholen | \
         genehmigung einholen | hole die freigabe | hole die genehmigung",
@@ -688,8 +688,8 @@ fn waited_for(order: &str) -> Option<u64> {
 
 /// Whether an order asks to write a text for someone, which the assistant drafts.
 pub(super) fn is_draft(order: &str) -> bool {
-    const DRAFTS: List = List("write | draft | compose | schreibe | entwirf | verfasse");
-    const DRAFTED: List = List(
+    const DRAFTS: List = list!("write | draft | compose | schreibe | entwirf | verfasse");
+    const DRAFTED: List = list!(
         "note | letter | message | reply | response | email | e-mail | mail | invitation | announcement | \
         paragraph | text | article | report | memo | description | introduction | nachricht | brief | antwort | \
         einladung | bericht | begrüßung",
@@ -702,7 +702,7 @@ pub(super) fn is_draft(order: &str) -> bool {
 // The few words after the verb, up to the first that only says to whom, about what or how: in "write to the author
 // of the report" no report is written.
 fn object(order: &str) -> String {
-    const ENDS: List = List("to | for | about | of | on | in | with | that | which | from | für | über | von | auf");
+    const ENDS: List = list!("to | for | about | of | on | in | with | that | which | from | für | über | von | auf");
     let words = order.split([' ', ',', ';', ':', '.']).filter(|word| !word.is_empty()).skip(1).take(7);
     words.take_while(|word| !ENDS.has(word)).collect::<Vec<_>>().join(" ")
 }
@@ -767,11 +767,11 @@ fn named_priority(level: &str) -> Option<Priority> {
 }
 
 fn priority(text: &str) -> Option<Priority> {
-    const HIGH: List = List(
+    const HIGH: List = list!(
         "urgent | asap | immediately | high priority | top priority | critical | right away | dringend | sofort | \
         umgehend | hohe priorität | p0 | p1",
     );
-    const LOW: List = List(
+    const LOW: List = list!(
         "low priority | not urgent | no rush | when you have time | nice to have | optional | nicht dringend | \
         niedrige priorität | keine eile | p3",
     );
@@ -787,8 +787,8 @@ fn priority(text: &str) -> Option<Priority> {
 
 // When a step is due: a date as ISO, anything else in the words of the task.
 fn due(text: &str) -> Option<String> {
-    const AT: List = List("by | until | till | due | deadline | on | than | am | bis | spätestens | fällig");
-    const BEFORE: List = List("before | vor");
+    const AT: List = list!("by | until | till | due | deadline | on | than | am | bis | spätestens | fällig");
+    const BEFORE: List = list!("before | vor");
     // Whether a word shortly before the mention makes it a due date, and whether it says "before".
     let cued = |mention: &Mention<'_>| {
         let before = text[..mention.start].to_lowercase();
@@ -845,7 +845,7 @@ fn people(text: &str) -> (Option<String>, Vec<String>) {
 
 // "Anna: …", "Anna Lee: …"
 fn labelled_name(text: &str) -> Option<String> {
-    const NO_NAMES: List = List(
+    const NO_NAMES: List = list!(
         "note | notes | todo | step | task | tasks | deadline | due | priority | important | goal | context | \
         background | subject | date | example | warning | hint | remember | optional | urgent | steps | details | \
         text | hinweis | aufgabe | wichtig | ziel | frist | schritt | priorität | betreff | datum | first | \

@@ -9,7 +9,7 @@
 //!
 //! Deliberately absent: grammar. Stems are rough and made to be compared with each other, never shown.
 
-use super::lists::List;
+use super::lists::{List, list};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// A sentence longer than this many bytes is cut at the next space, so that a quotation stays readable.
@@ -131,7 +131,7 @@ fn last_word(text: &str) -> &str {
 }
 
 fn is_abbreviation(word: &str) -> bool {
-    const ABBREVIATIONS: List = List(
+    const ABBREVIATIONS: List = list!(
         "abs | approx | art | bzgl | bzw | ca | cf | co | corp | dept | dr | e.g | etc | evtl | fig | frau | fr | gem | ggf | hr | \
         i.e | inc | incl | inkl | jr | lit | ltd | mr | mrs | ms | mwst | no | nr | p | par | pos | prof | s | sec | sr | \
         st | str | tel | u.a | usw | v | vgl | vs | z.b",
@@ -210,7 +210,11 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
 /// A word in the form in which words are compared: lower case, without accents, possessive or German sharp s.
 pub(super) fn folded(word: &str) -> String {
     let mut out = String::with_capacity(word.len());
-    for character in word.chars().flat_map(char::to_lowercase) {
+    // Most words; the table of what is lower case is not asked for them.
+    let (plain, rest) = if word.is_ascii() { (word, "") } else { ("", word) };
+    out.push_str(plain);
+    out.make_ascii_lowercase();
+    for character in rest.chars().flat_map(char::to_lowercase) {
         match character {
             'ä' | 'à' | 'á' | 'â' | 'ã' | 'å' => out.push('a'),
             'ö' | 'ò' | 'ó' | 'ô' | 'õ' | 'ø' => out.push('o'),
@@ -437,7 +441,7 @@ pub(crate) fn harmless_line(text: &str, limit: usize) -> String {
 
 // `name.tld/path` and the commonest `name.tld`: what a mail program would make clickable without a scheme.
 fn looks_like_host(piece: &str) -> bool {
-    const COMMON: List = List(
+    const COMMON: List = list!(
         "app | at | biz | ch | cn | co | com | de | dev | eu | fr | info | io | link | me | net | online | org | \
         ru | shop | site | store | top | uk | us | xyz",
     );
