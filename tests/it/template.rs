@@ -87,18 +87,16 @@ fn consumers_are_timed_and_bounded_by_the_configuration() {
 }
 
 #[test]
-fn functions_that_read_documents_have_room_for_them_and_for_their_readers() {
+fn the_function_that_reads_documents_has_room_for_them_and_for_their_readers() {
     let root = template("template.yaml");
     let limits = Limits::default();
-    let own = number(&root, "/Resources/DocumentConsumerFunction/Properties/Environment/Variables/MESSAGE_CONCURRENCY");
-    // The API answers one call at a time.
-    for (function, documents) in [("ApiProcessFunction", 1), ("DocumentConsumerFunction", own)] {
-        let memory_bytes = number(&root, &format!("/Resources/{function}/Properties/MemorySize")) << 20;
-        let children = documents.min(limits.max_children as u64);
-        // A file that comes in the data itself is held as that, as JSON, as base64 and as what it is.
-        let most_bytes = documents * 4 * limits.max_bytes as u64 + children * limits.max_memory_bytes;
-        assert!(most_bytes <= memory_bytes, "{function}: {most_bytes} of {memory_bytes} bytes");
-    }
+    let property = |name| number(&root, &format!("/Resources/DocumentConsumerFunction/Properties/{name}"));
+    let documents = property("Environment/Variables/MESSAGE_CONCURRENCY");
+    let memory_bytes = property("MemorySize") << 20;
+    let children = documents.min(limits.max_children as u64);
+    // A file that comes in the data itself is held as that, as JSON, as base64 and as what it is.
+    let most_bytes = documents * 4 * limits.max_bytes as u64 + children * limits.max_memory_bytes;
+    assert!(most_bytes <= memory_bytes, "{most_bytes} of {memory_bytes} bytes");
 }
 
 #[test]
@@ -245,17 +243,25 @@ fn the_api_is_told_whose_pages_may_call_it_and_by_default_nobodys_may() {
     assert_eq!(text(&root, "/Parameters/CorsOrigins/Default"), "");
 }
 
-#[test]
-fn the_api_is_watched_at_the_paths_of_the_template() {
+/// The lines of a table of the workspace's manifest.
+fn manifest(table: &str) -> Vec<String> {
     let path = format!("{}/../../Cargo.toml", env!("CARGO_MANIFEST_DIR"));
     let manifest = std::fs::read_to_string(path).unwrap();
-    let watched: BTreeSet<&str> = manifest
-        .lines()
-        .skip_while(|line| *line != "[workspace.metadata.lambda.watch.router]")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .map(|line| line.strip_suffix(" = \"api-process\"").unwrap().trim_matches('"'))
-        .collect();
+    let lines = manifest.lines().skip_while(|line| *line != table).skip(1).take_while(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_panic_over_one_message_leaves_the_others_of_its_batch_alone_in_what_cargo_lambda_builds() {
+    // It ends the process in a release where the profile does not say otherwise.
+    assert!(manifest("[profile.release]").iter().any(|line| line == "panic = \"unwind\""));
+}
+
+#[test]
+fn the_api_is_watched_at_the_paths_of_the_template() {
+    let router = manifest("[workspace.metadata.lambda.watch.router]");
+    let watched: BTreeSet<&str> =
+        router.iter().map(|line| line.strip_suffix(" = \"api-process\"").unwrap().trim_matches('"')).collect();
     let routes = routes();
     let deployed: BTreeSet<&str> = routes.keys().map(|(_, path)| path.as_str()).collect();
     assert_eq!(watched, deployed);
@@ -280,7 +286,7 @@ fn the_api_has_the_routes_of_the_template_and_no_other_and_asks_for_a_token_wher
 fn every_route_is_something_to_the_policies_and_asks_for_a_token_where_the_authorizer_does() {
     let known: BTreeMap<(String, String), bool> = ROUTES
         .iter()
-        .map(|(method, path, _, door)| (((*method).to_owned(), (*path).to_owned()), *door == Door::Token))
+        .map(|(method, path, door)| (((*method).to_owned(), (*path).to_owned()), matches!(door, Door::Token(_))))
         .collect();
     assert_eq!(known.len(), ROUTES.len(), "a route is there twice");
     assert_eq!(known, routes());

@@ -13,6 +13,7 @@ pub use settings::{
 mod settings;
 
 use super::document::ObjectRef;
+use crate::mail::address;
 
 /// `data` of an `email_processing` run: an id and exactly one of `content`, `raw` and `s3`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
@@ -25,7 +26,7 @@ pub struct EmailInput {
     /// The sender's address. Required with `content`; otherwise the message's own `From` counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(format = "email", max_length = 320))]
-    #[garde(inner(email, length(bytes, max = 320)))]
+    #[garde(inner(length(bytes, max = 320), custom(address)))]
     pub from: Option<String>,
     /// The body as plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +60,11 @@ pub struct EmailInput {
     #[serde(default, skip_serializing_if = "Verdicts::is_empty")]
     #[garde(skip)]
     pub verdicts: Verdicts,
+}
+
+fn address(address: &str, _context: &()) -> garde::Result {
+    let problem = || garde::Error::new("is not an address that mail can be sent to");
+    address::is_valid(address).then_some(()).ok_or_else(problem)
 }
 
 /// What the mail service that took a message in found about it. What is not there, it did not look at.
