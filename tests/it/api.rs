@@ -4,6 +4,7 @@ mod callbacks;
 mod contract;
 mod control;
 mod definitions;
+mod files;
 mod letters;
 mod repeats;
 mod reports;
@@ -101,6 +102,7 @@ impl Front {
             origins: Vec::new(),
             tokens: doors::tokens(&MemoryIssuer::new(), &tester.clock),
             permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            reads_files: true,
             limit: None,
         };
         change(&mut api);

@@ -13,8 +13,6 @@ use ihelper_workflow::{
 use serde_json::{Value, json};
 
 pub(crate) fn handler(tester: &WorkflowTester) -> EventHandler {
-    let definitions = embedded::definitions().unwrap();
-    let documents = definitions.into_iter().find(|definition| definition.workflow == WorkflowType::DocumentReview);
     EventHandler {
         queue: Arc::new(tester.queue.clone()),
         control: tester.control(),
@@ -25,7 +23,7 @@ pub(crate) fn handler(tester: &WorkflowTester) -> EventHandler {
         monitor: Arc::new(Unwatched),
         mail_bucket: "mail".to_owned(),
         document_bucket: "documents".to_owned(),
-        review_criteria: documents.unwrap().review_criteria,
+        definitions: embedded::known_definitions(),
     }
 }
 

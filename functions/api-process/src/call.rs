@@ -22,7 +22,7 @@ use crate::{
 // The insurance message comes a little after the lease, so that it finds it over.
 const INSURANCE_MARGIN: Duration = Duration::from_secs(1);
 // How often a call looks at a run that another works on: soon at first, since most runs are short.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// A call of a caller who may start this run.
@@ -54,6 +54,10 @@ impl Call<'_> {
         match self.begin(id).await? {
             Begun::Existing(run) => Ok(Started::Elsewhere(run)),
             Begun::New(_) if self.preference.is_to_answer_at_once() => Ok(Started::Here(accepted(id, Status::Queued))),
+            Begun::New(run) if self.is_left_to_the_consumer() => {
+                let run = self.watch(run).await?;
+                outcome_of(self.api, &self.caller, *run).await.map(Started::Here)
+            }
             begun @ Begun::New(_) => self.work(id, begun).await.map(Started::Here),
         }
     }
@@ -64,7 +68,7 @@ impl Call<'_> {
         let (api, workflow) = (self.api, self.input.workflow());
         let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: self.caller.clone() };
         let insured_after = self.insured_after();
-        if self.preference.is_to_answer_at_once() {
+        if self.is_left_to_the_consumer() {
             let (insured, begun) = futures::join!(
                 api.queue.resume(workflow, id, insured_after),
                 api.worker.begin(&self.input, id, origin),
@@ -87,6 +91,11 @@ impl Call<'_> {
             api.queue.resume(workflow, id, insured_after).await?;
         }
         Ok(begun)
+    }
+
+    /// Whether the consumer works on the run from its first step.
+    fn is_left_to_the_consumer(&self) -> bool {
+        self.preference.is_to_answer_at_once() || (self.input.has_a_file() && !self.api.reads_files)
     }
 
     async fn work(&self, id: RunId, begun: Begun) -> Result<Response, Problem> {

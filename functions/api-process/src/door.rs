@@ -23,52 +23,56 @@ use lambda_http::{RequestExt as _, request::RequestContext};
 
 use crate::{Api, Principal, Problem, uploads};
 
-/// Who may knock.
+/// Who may knock, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Whoever has a token.
-    Token,
+    Token(Action),
     /// Everybody.
-    Open,
+    Open(Action),
+    /// There is none: what is behind tells nothing of anybody and does nothing, so that no policy has a say in it.
+    Missing,
 }
 
 /// Every route: what it is to the policies. A handler may ask about more, once it knows what the request is about.
-pub const ROUTES: &[(&str, &str, Action, Door)] = &[
-    ("POST", "/workflow/process", Action::StartRun, Door::Token),
-    ("GET", "/workflow/runs", Action::ListRuns, Door::Token),
-    ("GET", "/workflow/runs/{id}", Action::ViewRun, Door::Token),
-    ("GET", "/workflow/runs/{id}/report", Action::ReadReport, Door::Token),
-    ("POST", "/workflow/runs/{id}/cancel", Action::CancelRun, Door::Token),
-    ("POST", "/workflow/runs/{id}/retry", Action::RetryRun, Door::Token),
-    ("POST", "/workflow/runs/{id}/settle", Action::SettleRun, Door::Token),
-    ("GET", "/workflow/runs/{id}/callbacks/{name}", Action::ShowCallback, Door::Open),
-    ("POST", "/workflow/runs/{id}/callbacks/{name}", Action::AnswerCallback, Door::Open),
-    ("GET", "/workflow/dead-letters", Action::ListDeadLetters, Door::Token),
-    ("POST", "/workflow/dead-letters/redrive", Action::RedriveDeadLetters, Door::Token),
-    ("POST", "/workflow/dead-letters/discard", Action::DiscardDeadLetters, Door::Token),
-    ("GET", "/workflow/usage", Action::ReadUsage, Door::Token),
-    ("POST", uploads::PATH, Action::Upload, Door::Token),
-    ("GET", "/workflow/definitions/{type}", Action::ViewDefinition, Door::Token),
-    ("PUT", "/workflow/definitions/{type}", Action::PutDefinition, Door::Token),
-    ("GET", "/workflow/definitions/{type}/versions", Action::ListDefinitionVersions, Door::Token),
-    ("GET", "/workflow/definitions/{type}/diff", Action::DiffDefinition, Door::Token),
-    ("POST", "/workflow/definitions/{type}/rollback", Action::RollBackDefinition, Door::Token),
-    ("POST", "/workflow/definitions/{type}/canary", Action::CanaryDefinition, Door::Token),
-    ("GET", crate::CONTRACT_PATH, Action::ReadApiDescription, Door::Open),
-    ("GET", "/health", Action::CheckHealth, Door::Open),
+pub const ROUTES: &[(&str, &str, Door)] = &[
+    ("POST", "/workflow/process", Door::Token(Action::StartRun)),
+    ("GET", "/workflow/runs", Door::Token(Action::ListRuns)),
+    ("GET", "/workflow/runs/{id}", Door::Token(Action::ViewRun)),
+    ("GET", "/workflow/runs/{id}/report", Door::Token(Action::ReadReport)),
+    ("POST", "/workflow/runs/{id}/cancel", Door::Token(Action::CancelRun)),
+    ("POST", "/workflow/runs/{id}/retry", Door::Token(Action::RetryRun)),
+    ("POST", "/workflow/runs/{id}/settle", Door::Token(Action::SettleRun)),
+    ("GET", "/workflow/runs/{id}/callbacks/{name}", Door::Open(Action::ShowCallback)),
+    ("POST", "/workflow/runs/{id}/callbacks/{name}", Door::Open(Action::AnswerCallback)),
+    ("GET", "/workflow/dead-letters", Door::Token(Action::ListDeadLetters)),
+    ("POST", "/workflow/dead-letters/redrive", Door::Token(Action::RedriveDeadLetters)),
+    ("POST", "/workflow/dead-letters/discard", Door::Token(Action::DiscardDeadLetters)),
+    ("GET", "/workflow/usage", Door::Token(Action::ReadUsage)),
+    ("POST", uploads::PATH, Door::Token(Action::Upload)),
+    ("GET", "/workflow/definitions/{type}", Door::Token(Action::ViewDefinition)),
+    ("PUT", "/workflow/definitions/{type}", Door::Token(Action::PutDefinition)),
+    ("GET", "/workflow/definitions/{type}/versions", Door::Token(Action::ListDefinitionVersions)),
+    ("GET", "/workflow/definitions/{type}/diff", Door::Token(Action::DiffDefinition)),
+    ("POST", "/workflow/definitions/{type}/rollback", Door::Token(Action::RollBackDefinition)),
+    ("POST", "/workflow/definitions/{type}/canary", Door::Token(Action::CanaryDefinition)),
+    ("GET", crate::CONTRACT_PATH, Door::Open(Action::ReadApiDescription)),
+    ("GET", "/health", Door::Missing),
 ];
 
 /// Lets a request in, or not.
 pub(crate) async fn enter(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     name(&request);
     // What is no route is answered as such, and no handler without a row gets a principal.
-    let Some((action, door)) = route_of(&request) else { return next.run(request).await };
-    if door == Door::Open {
-        return if api.permissions.allows(Who::Anonymous, action, What::Bundle) {
-            next.run(request).await
-        } else {
-            Problem::Forbidden("this is closed to who has no account here").into_response()
-        };
+    match door_of(&request) {
+        None | Some(Door::Missing) => return next.run(request).await,
+        Some(Door::Open(action)) if api.permissions.allows(Who::Anonymous, action, What::Bundle) => {
+            return next.run(request).await;
+        }
+        Some(Door::Open(_)) => {
+            return Problem::Forbidden("this is closed to who has no account here").into_response();
+        }
+        Some(Door::Token(_)) => api.permissions.expect_questions(),
     }
     let credentials = Credentials::of(&request);
     let principal = match identify(&api, credentials).await {
@@ -103,12 +107,12 @@ fn name(request: &Request) {
     telemetry::rename(&span, format!("{} {}", request.method(), path.as_str()));
 }
 
-fn route_of(request: &Request) -> Option<(Action, Door)> {
+fn door_of(request: &Request) -> Option<Door> {
     let path = request.extensions().get::<MatchedPath>()?.as_str();
     // A GET without its body.
     let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
     let row = ROUTES.iter().find(|(row_method, row_path, ..)| (*row_method, *row_path) == (method, path));
-    row.map(|(_, _, action, door)| (*action, *door))
+    row.map(|(_, _, door)| *door)
 }
 
 /// What a request brings to say who calls.

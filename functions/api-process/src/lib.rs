@@ -23,11 +23,7 @@ mod shield;
 mod uploads;
 mod usage;
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -57,7 +53,7 @@ use tracing::field::Empty;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use contract::{Contract, told, told_on_pages};
+use contract::{told, told_on_pages};
 
 pub use answer::MAX_ANSWER_BYTES;
 pub use door::{Door, ROUTES, RateLimit};
@@ -99,6 +95,9 @@ pub struct Api {
     pub tokens: Arc<Tokens>,
     /// Tells who may do what.
     pub permissions: Arc<dyn Permissions>,
+    /// Whether this process reads documents out of files. Otherwise their runs are left to the consumer, and a call waits
+    /// for them as long as for others.
+    pub reads_files: bool,
     /// How often a caller may call; as often as they like without it.
     pub limit: Option<RateLimit>,
 }
@@ -146,10 +145,7 @@ pub async fn call(router: Router, request: lambda_http::Request) -> Result<Respo
 
 /// The API.
 pub fn router(api: Arc<Api>) -> Router {
-    // Made when somebody asks for it: it takes longer than all the rest of a start.
-    let contract = Arc::new(LazyLock::new(|| Contract::of(routes().into_openapi())));
     let router = served()
-        .route(CONTRACT_PATH, get(async move || contract.answer()))
         .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -161,7 +157,7 @@ pub fn router(api: Arc<Api>) -> Router {
     router.with_state(api)
 }
 
-/// The contract, as `GET /openapi.json` gives it.
+/// The contract, as the routes and the types have it. `GET /openapi.json` gives what is committed, which is the same.
 pub fn contract() -> Value {
     contract::document(&routes().into_openapi())
 }
@@ -194,6 +190,7 @@ fn served() -> Router<Arc<Api>> {
         .route("/workflow/usage", get(usage::show))
         .route(uploads::PATH, post(uploads::offer))
         .route("/health", get(health))
+        .route(CONTRACT_PATH, get(contract::show))
 }
 
 /// The operation of every route, with what can go wrong there beside what can anywhere.

@@ -3,18 +3,12 @@
 use std::sync::Arc;
 
 use api_process::{Api, RateLimit, call, router};
-use ihelper_runtime::{deployment::Deployment, extract, telemetry};
+use ihelper_runtime::{deployment::Deployment, telemetry};
 use ihelper_workflow::domain::WorkflowType;
 use lambda_http::{Request, service_fn};
 
-fn main() -> Result<(), lambda_http::Error> {
-    // The process that reads a document is this same binary.
-    extract::run_if_child();
-    serve()
-}
-
 #[tokio::main(flavor = "current_thread")]
-async fn serve() -> Result<(), lambda_http::Error> {
+async fn main() -> Result<(), lambda_http::Error> {
     let telemetry = telemetry::start()?;
     let deployment = Deployment::from_environment(telemetry.monitor())?;
     let api = Api {
@@ -30,9 +24,10 @@ async fn serve() -> Result<(), lambda_http::Error> {
         clock: deployment.clock(),
         entropy: deployment.entropy(),
         auth_mode: deployment.settings().auth_mode,
+        reads_files: false,
         origins: deployment.settings().cors_origins.iter().map(|origin| origin.parse()).collect::<Result<_, _>>()?,
         tokens: deployment.tokens(),
-        permissions: deployment.permissions()?,
+        permissions: deployment.permissions(),
         limit: deployment.settings().quota.map(|quota| RateLimit::new(deployment.request_counts(), quota)),
     };
     let router = router(Arc::new(api));

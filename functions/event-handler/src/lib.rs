@@ -15,11 +15,11 @@ use ihelper_runtime::{
 use ihelper_workflow::{
     domain::{
         Failure, Kind, RunId, WorkflowType,
-        document::{CriterionInput, ObjectRef},
+        document::ObjectRef,
         input::{self, Invalid},
         run::StepRecord,
     },
-    engine::{Control, Settling},
+    engine::{Control, Definitions, Settling},
     mail,
     ports::{AnswerLedger, Clock, Monitor, Objects, Queue, Receipt, Seen},
 };
@@ -47,8 +47,8 @@ pub struct EventHandler {
     pub mail_bucket: String,
     /// Where documents arrive, under `documents/`.
     pub document_bucket: String,
-    /// What documents that come without criteria are reviewed against.
-    pub review_criteria: Vec<CriterionInput>,
+    /// Tell what documents that come without criteria are reviewed against.
+    pub definitions: Definitions,
 }
 
 /// What was done about an event.
@@ -173,7 +173,7 @@ impl EventHandler {
             Some(text) => serde_json::from_str(&mail::decoded_words(text)).map_err(|error| {
                 Invalid::one(format!("metadata `{CRITERIA_METADATA}`"), format!("is not a JSON array: {error}")).into()
             }),
-            None => Ok(json!(self.review_criteria)),
+            None => Ok(json!(self.definitions.built_in(WorkflowType::DocumentReview)?.review_criteria)),
         }
     }
 

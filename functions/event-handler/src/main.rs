@@ -7,7 +7,6 @@ use ihelper_runtime::{
     deployment::Deployment,
     telemetry::{self, Parent},
 };
-use ihelper_workflow::domain::WorkflowType;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -25,7 +24,7 @@ async fn main() -> Result<(), Error> {
         monitor: deployment.monitor(),
         mail_bucket: deployment.settings().mail_bucket.clone(),
         document_bucket: deployment.settings().document_bucket.clone(),
-        review_criteria: deployment.definition(WorkflowType::DocumentReview).review_criteria.clone(),
+        definitions: deployment.definitions(),
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let (handler, telemetry) = (Arc::clone(&handler), telemetry.clone());

@@ -11,10 +11,14 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    runtime_components::RuntimeComponents,
+};
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{SdkConfig, region::Region};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use url::Url;
 
 #[cfg(any(feature = "dynamodb", feature = "s3"))]
 use crate::work::CountsRequests;
@@ -26,6 +30,9 @@ const ATTEMPTS: u32 = 3;
 /// The roots of Amazon Trust Services, which all hosts of AWS can be traced to. Reading these five takes a tenth of what
 /// reading the hundred and more of a system takes, at the first call of each start.
 const AMAZON: &str = include_str!("amazon.pem");
+
+/// What the names of its hosts end with, in the partitions that it vouches for.
+const AWS_HOSTS: &str = ".amazonaws.com";
 
 /// Regions of partitions that may have certificates of others.
 const ELSEWHERE: [&str; 4] = ["cn-", "us-iso", "eu-iso", "eusc-"];
@@ -162,6 +169,16 @@ impl Aws {
         Self { config: config.build(), trust }
     }
 
+    /// The roots, as PEM, that vouch for who is at this address: a host of AWS, or that of the endpoint. `None` for others,
+    /// and where what the system trusts counts.
+    pub fn roots_for(&self, address: &str) -> Option<String> {
+        let Trust::These(roots) = &self.trust else { return None };
+        let host_of = |address: &str| Some(Url::parse(address).ok()?.host_str()?.to_owned());
+        let host = host_of(address)?;
+        let at_endpoint = || self.config.endpoint_url().and_then(host_of).is_some_and(|endpoint| endpoint == host);
+        (host.ends_with(AWS_HOSTS) || at_endpoint()).then(|| roots.clone())
+    }
+
     /// The model client never repeats a call: the router asks another node instead. An answer takes as long as it takes,
     /// and the router ends the wait.
     #[cfg(feature = "bedrock")]
@@ -243,7 +260,22 @@ impl Aws {
 #[error("holds what is no certificate, or none at all")]
 pub struct NoRoots;
 
+/// A client that is asked for a connector by who has something to send. Each service's client would else make one when it is
+/// made, read the roots for it, and throw it away.
+#[derive(Debug)]
+struct WhenAsked(SharedHttpClient);
+
+impl HttpClient for WhenAsked {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
+}
+
 fn http_client(endpoint: Option<&str>, trust: &Trust, builder: Builder) -> SharedHttpClient {
+    SharedHttpClient::new(WhenAsked(hyper_client(endpoint, trust, builder)))
+}
+
+fn hyper_client(endpoint: Option<&str>, trust: &Trust, builder: Builder) -> SharedHttpClient {
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
         // Leaves out loading the certificates, which a plain connection never looks at.
         builder.build_http()
@@ -286,6 +318,28 @@ mod tests {
         assert_eq!(Trust::of("us-gov-west-1", None), Trust::These(AMAZON.to_owned()));
         assert_eq!(Trust::of("cn-north-1", None), Trust::System);
         assert_eq!(Trust::of("eu-west-1", Some("https://localhost:4566")), Trust::System);
+    }
+
+    #[test]
+    fn an_issuer_at_aws_is_vouched_for_by_the_roots_of_aws() {
+        let endpoint = Some("https://localhost:4566".to_owned());
+        let local =
+            Aws::trusting(AMAZON.to_owned(), "eu-west-1", credentials(), endpoint, Timeouts::default()).unwrap();
+        let aws = Aws::new("eu-west-1", credentials(), None, Timeouts::default());
+        let pool = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_x";
+        for (aws, address, is_vouched_for) in [
+            (&aws, pool, true),
+            (&local, pool, true),
+            (&local, "https://localhost:4566/pool", true),
+            (&aws, "https://localhost:4566/pool", false),
+            (&aws, "https://issuer.example/amazonaws.com", false),
+            (&aws, "https://notamazonaws.com", false),
+            (&aws, "https://x.amazonaws.com.example", false),
+            (&aws, "no address", false),
+            (&Aws::new("cn-north-1", credentials(), None, Timeouts::default()), pool, false),
+        ] {
+            assert_eq!(aws.roots_for(address).is_some(), is_vouched_for, "{address}");
+        }
     }
 
     #[test]

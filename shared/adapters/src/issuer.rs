@@ -18,7 +18,7 @@ use ihelper_workflow::{
 use serde::Deserialize;
 use url::Url;
 
-use crate::http::{is_sheltered, tls};
+use crate::http::{is_sheltered, tls, tls_trusting};
 
 /// A caller waits meanwhile, and whoever cannot reach the issuer within this will not within twice.
 const LONGEST_EXCHANGE: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ type Built = Result<reqwest::Client, String>;
 pub struct IssuerKeys {
     issuer: String,
     patience: Duration,
+    roots: Option<String>,
 }
 
 impl fmt::Debug for IssuerKeys {
@@ -50,7 +51,15 @@ impl IssuerKeys {
 
     /// The keys of this issuer, asked for no longer than this.
     pub fn within(issuer: impl Into<String>, patience: Duration) -> Self {
-        Self { issuer: issuer.into(), patience }
+        Self { issuer: issuer.into(), patience, roots: None }
+    }
+
+    /// The same keys, from a server that these roots vouch for, as PEM. Without them those of the system do, of which there
+    /// are a hundred and more to read.
+    #[must_use]
+    pub fn trusting(mut self, roots: Option<String>) -> Self {
+        self.roots = roots;
+        self
     }
 
     async fn fetch(client: &reqwest::Client, place: Url) -> Result<Vec<u8>, Failure> {
@@ -71,7 +80,8 @@ impl IssuerKeys {
 
     async fn find(&self) -> Result<String, Failure> {
         // One connection for both requests, and none that is kept: asked once an hour, it would be found broken.
-        let client = client().map_err(|problem| Failure::new(Kind::Unknown, format!("issuer: {problem}")))?;
+        let client = client(self.roots.as_deref())
+            .map_err(|problem| Failure::new(Kind::Unknown, format!("issuer: {problem}")))?;
         #[derive(Deserialize)]
         struct Description {
             issuer: String,
@@ -111,9 +121,9 @@ fn admitted(place: &str) -> Result<Url, Failure> {
     if is_plain_address && is_sheltered(&url) { Ok(url) } else { Err(unreachable("is not at an https:// address")) }
 }
 
-fn client() -> Built {
+fn client(roots: Option<&str>) -> Built {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls()?)
+        .tls_backend_preconfigured(roots.map_or_else(tls, tls_trusting)?)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()

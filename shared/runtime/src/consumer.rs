@@ -83,7 +83,9 @@ enum Verdict {
 pub async fn run(workflow: WorkflowType) -> Result<(), Error> {
     let telemetry = telemetry::start()?;
     let deployment = Deployment::from_environment(telemetry.monitor())?;
-    let consumer = Arc::new(deployment.consumer(workflow));
+    let deployment =
+        if workflow == WorkflowType::DocumentReview { deployment.that_reads_documents() } else { deployment };
+    let consumer = Arc::new(deployment.consumer(workflow)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let (consumer, telemetry) = (Arc::clone(&consumer), telemetry.clone());
         async move {

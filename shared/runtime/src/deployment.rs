@@ -20,7 +20,7 @@ use ihelper_adapters::{
     system::{SystemClock, SystemEntropy},
 };
 use ihelper_workflow::{
-    domain::{Failure, WorkflowType, configuration::Configuration, definition::Definition},
+    domain::{Failure, WorkflowType, configuration::Configuration, document::Content},
     embedded,
     engine::{Control, Definitions, Worker, WorkerPorts, Workflow},
     ports::{
@@ -35,7 +35,7 @@ use ihelper_workflow::{
 };
 use lambda_runtime::Error;
 #[cfg(feature = "permissions")]
-use {ihelper_adapters::cedar::CedarPermissions, ihelper_workflow::ports::Permissions};
+use {ihelper_adapters::cedar::BuiltIn, ihelper_workflow::ports::Permissions};
 #[cfg(feature = "mcp")]
 use {ihelper_adapters::mcp::McpServers, ihelper_workflow::workflows::CallServer};
 
@@ -54,13 +54,13 @@ const LONGEST_REHEARSAL: Duration = Duration::from_secs(22);
 pub struct Deployment {
     settings: Settings,
     configuration: Arc<Configuration>,
-    definitions: Vec<Definition>,
-    known: Definitions,
+    definitions: Definitions,
     aws: Aws,
     table: Table,
     queue: SqsQueue,
     mailer: SesMailer,
     assistant: Arc<dyn Assistant>,
+    extractor: Arc<dyn Extractor>,
     monitor: Arc<dyn Monitor>,
 }
 
@@ -97,16 +97,15 @@ impl Deployment {
         };
         let configuration = embedded::configuration()?;
         let keys = settings::model_keys(&configuration, |name| std::env::var(name).ok());
-        let definitions = embedded::definitions()?;
         // One for the whole process, so that it learns of each version once.
-        let known = Definitions::new(definitions.clone())
+        let definitions = embedded::known_definitions()
             .with_store(Arc::new(TableDefinitionStore::new(table.clone())), Arc::new(SystemClock));
-        let deployment = Self {
+        Ok(Self {
             assistant: assistant(&configuration.assistant, &keys, &aws, &table, &monitor)?,
+            extractor: Arc::new(ReadElsewhere),
             monitor,
             configuration: Arc::new(configuration),
             definitions,
-            known,
             queue: SqsQueue::new(&aws, urls)
                 .with_scheduler(Scheduler::new(&aws, Arc::new(SystemClock), schedules))
                 .with_starts_in(&aws, &settings.payload_bucket),
@@ -114,15 +113,17 @@ impl Deployment {
             aws,
             table,
             settings,
-        };
-        deployment.check_definitions()?;
-        Ok(deployment)
+        })
     }
 
-    /// A pinned plan that these tools cannot carry out ends the function's start, not its first run.
-    fn check_definitions(&self) -> Result<(), Failure> {
-        let planned = self.definitions.iter().filter_map(|definition| Some((definition, definition.plan.as_ref()?)));
-        planned.into_iter().try_for_each(|(definition, plan)| self.tools().check(definition, plan))
+    /// The same, whose workers read documents, each in a process of its own. That process is this very binary: its main has
+    /// to look for a child's argument before anything else.
+    ///
+    /// Other functions carry a megabyte less, and meet no file that somebody made to break what reads it.
+    #[must_use]
+    pub fn that_reads_documents(mut self) -> Self {
+        self.extractor = Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default()));
+        self
     }
 
     /// What the environment told.
@@ -135,13 +136,16 @@ impl Deployment {
         &self.configuration
     }
 
-    /// The current definition of a workflow.
-    ///
-    /// # Panics
-    /// When it is not embedded; all of them are.
-    pub fn definition(&self, workflow: WorkflowType) -> &Definition {
-        let found = self.definitions.iter().find(|definition| definition.workflow == workflow);
-        found.expect("every workflow has an embedded definition")
+    /// What workflows go by.
+    pub fn definitions(&self) -> Definitions {
+        self.definitions.clone()
+    }
+
+    /// This fails when the built-in definition of a workflow is not valid, or pins a plan that the tools of this deployment
+    /// cannot carry out.
+    fn check_definition(&self, workflow: WorkflowType) -> Result<(), Failure> {
+        let definition = self.definitions.built_in(workflow)?;
+        definition.plan.iter().try_for_each(|plan| self.tools().check(&definition, plan))
     }
 
     /// The queues.
@@ -167,17 +171,14 @@ impl Deployment {
     /// Who stands behind a token. The issuer is asked for its keys with the first one.
     pub fn tokens(&self) -> Arc<Tokens> {
         let Settings { jwt_issuer: issuer, jwt_audience: audience, .. } = self.settings.clone();
-        let keys = IssuerKeys::new(issuer.as_str());
+        let keys = IssuerKeys::new(issuer.as_str()).trusting(self.aws.roots_for(&issuer));
         Arc::new(Tokens::new(Expected { issuer, audience }, Arc::new(keys), self.clock()))
     }
 
     /// Who may do what.
-    ///
-    /// # Errors
-    /// This returns an error that tells what is wrong with the policies.
     #[cfg(feature = "permissions")]
-    pub fn permissions(&self) -> Result<Arc<dyn Permissions>, Error> {
-        Ok(Arc::new(CedarPermissions::embedded().map_err(|error| error.to_string())?))
+    pub fn permissions(&self) -> Arc<dyn Permissions> {
+        Arc::new(BuiltIn::unread())
     }
 
     /// The dead-letter queues.
@@ -227,15 +228,20 @@ impl Deployment {
     /// A worker for these workflows.
     pub fn worker(&self, workflows: &[WorkflowType]) -> Worker {
         let ports = WorkerPorts { journal: self.journal(), clock: self.clock(), entropy: self.entropy() };
-        let definitions = self.known.clone();
+        let definitions = self.definitions.clone();
         let workflows = workflows.iter().map(|workflow| self.workflow(*workflow));
         Worker::new(ports, Arc::clone(&self.configuration), definitions, workflows, self.settings.lease)
             .watched_by(Arc::clone(&self.monitor))
     }
 
     /// The consumer of a workflow's queue.
-    pub fn consumer(&self, workflow: WorkflowType) -> Consumer {
-        Consumer {
+    ///
+    /// # Errors
+    /// This returns an error when the built-in definition of the workflow is not valid, or pins a plan that the tools of
+    /// this deployment cannot carry out: that ends the function's start, not its first run.
+    pub fn consumer(&self, workflow: WorkflowType) -> Result<Consumer, Failure> {
+        self.check_definition(workflow)?;
+        Ok(Consumer {
             workflow,
             worker: self.worker(&[workflow]).that_sends_letters(),
             control: self.control(),
@@ -247,17 +253,17 @@ impl Deployment {
             }),
             clock: self.clock(),
             concurrency: self.settings.message_concurrency,
-        }
+        })
     }
 
     /// Changes definitions. Their golden cases are played on the assistant and the settings of this deployment.
     pub fn versions(&self) -> Versions {
         Versions {
             store: Arc::new(TableDefinitionStore::new(self.table.clone())),
-            definitions: self.known.clone(),
+            definitions: self.definitions.clone(),
             rehearsal: Rehearsal {
                 assistant: self.assistant(),
-                extractor: self.extractor(),
+                extractor: Arc::clone(&self.extractor),
                 http: Arc::new(GuardedHttpClient::new(self.configuration.security.http_hosts.clone())),
                 configuration: Arc::clone(&self.configuration),
                 clock: self.clock(),
@@ -266,11 +272,6 @@ impl Deployment {
             clock: self.clock(),
             patience: LONGEST_REHEARSAL,
         }
-    }
-
-    /// The child is this very binary: its main looks for the child's argument first.
-    fn extractor(&self) -> Arc<dyn Extractor> {
-        Arc::new(IsolatedExtractor::new(PathBuf::from("/proc/self/exe"), Limits::default()))
     }
 
     fn workflow(&self, workflow: WorkflowType) -> Arc<dyn Workflow> {
@@ -289,7 +290,7 @@ impl Deployment {
             }),
             WorkflowType::DocumentReview => Arc::new(DocumentReview {
                 assistant: self.assistant(),
-                extractor: self.extractor(),
+                extractor: Arc::clone(&self.extractor),
                 objects: self.documents(),
                 tracking: self.tracking(),
                 clock: self.clock(),
@@ -355,6 +356,16 @@ impl Deployment {
 
     fn tracking(&self) -> Arc<dyn Tracking> {
         Arc::new(TableTracking::new(self.table.clone()))
+    }
+}
+
+/// Documents are read by the consumer of their workflow alone; whoever gets one elsewhere is told.
+struct ReadElsewhere;
+
+#[async_trait]
+impl Extractor for ReadElsewhere {
+    async fn extract(&self, _: Option<&str>, _: Vec<u8>) -> Result<Content, Failure> {
+        Err(Failure::validation("files are not read here; give the document's text, as `file.text`"))
     }
 }
 

@@ -1,17 +1,17 @@
 //! What is built into every function: `infra/workflow_config.yaml` and version 1 of each definition.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::{
-    domain::{configuration::Configuration, definition::Definition},
+    domain::{Failure, WorkflowType, configuration::Configuration, definition::Definition},
     engine::Definitions,
 };
 
 // The build makes JSON of the YAML: it is read at each start of each function.
 const CONFIGURATION: &str = include_str!(concat!(env!("OUT_DIR"), "/workflow_config.json"));
-const DEFINITIONS: [&str; 3] = [
-    include_str!(concat!(env!("OUT_DIR"), "/email_processing.json")),
-    include_str!(concat!(env!("OUT_DIR"), "/document_review.json")),
-    include_str!(concat!(env!("OUT_DIR"), "/task_automation.json")),
-];
+const EMAIL_PROCESSING: &str = include_str!(concat!(env!("OUT_DIR"), "/email_processing.json"));
+const DOCUMENT_REVIEW: &str = include_str!(concat!(env!("OUT_DIR"), "/document_review.json"));
+const TASK_AUTOMATION: &str = include_str!(concat!(env!("OUT_DIR"), "/task_automation.json"));
 
 /// The configuration.
 ///
@@ -21,26 +21,44 @@ pub fn configuration() -> Result<Configuration, crate::domain::configuration::In
     Configuration::parse_json(CONFIGURATION)
 }
 
-/// The definitions.
+/// The definition of a workflow. It is read and checked when first asked for: a function that starts needs one at the most.
 ///
 /// # Errors
 /// This returns an error that names the place of a mistake. A test holds the committed files to none.
-pub fn definitions() -> Result<Vec<Definition>, crate::domain::Failure> {
-    DEFINITIONS.into_iter().map(Definition::parse_json).collect()
+pub fn definition(workflow: WorkflowType) -> Result<Arc<Definition>, Failure> {
+    static EMAIL: Read = Read::new(|| read(EMAIL_PROCESSING));
+    static DOCUMENT: Read = Read::new(|| read(DOCUMENT_REVIEW));
+    static TASK: Read = Read::new(|| read(TASK_AUTOMATION));
+    let definition = match workflow {
+        WorkflowType::EmailProcessing => &EMAIL,
+        WorkflowType::DocumentReview => &DOCUMENT,
+        WorkflowType::TaskAutomation => &TASK,
+    };
+    LazyLock::force(definition).clone()
+}
+
+type Read = LazyLock<Result<Arc<Definition>, Failure>>;
+
+fn read(json: &str) -> Result<Arc<Definition>, Failure> {
+    Ok(Arc::new(Definition::parse_json(json)?))
+}
+
+/// Every definition, in the order of [`WorkflowType::ALL`].
+///
+/// # Errors
+/// As [`definition`].
+pub fn definitions() -> Result<Vec<Definition>, Failure> {
+    WorkflowType::ALL.into_iter().map(|workflow| Ok(Definition::clone(&*definition(workflow)?))).collect()
 }
 
 /// The definitions, ready for a worker.
-///
-/// # Errors
-/// As [`definitions`].
-pub fn known_definitions() -> Result<Definitions, crate::domain::Failure> {
-    Ok(Definitions::new(definitions()?))
+pub const fn known_definitions() -> Definitions {
+    Definitions::read_by(definition)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::WorkflowType;
 
     #[test]
     fn the_embedded_configuration_and_definitions_are_valid() {

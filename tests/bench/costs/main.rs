@@ -205,6 +205,7 @@ impl Stage {
             origins: Vec::new(),
             tokens: self.tokens(),
             permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            reads_files: false,
             limit: None,
         };
         let body = json!({ "type": workflow.name(), "data": workloads::data(workflow) }).to_string();

@@ -59,7 +59,7 @@ impl Front {
         self.send(with_header(process("alice", body.to_string()), "cache-control", "no-cache")).await
     }
 
-    fn runs(&self) -> Vec<RunId> {
+    pub(crate) fn runs(&self) -> Vec<RunId> {
         self.tester.journal.runs().into_iter().map(|run| run.id).collect()
     }
 }

@@ -13,6 +13,7 @@ use ihelper_testkit::{
 };
 use ihelper_workflow::{
     domain::{Failure, Kind, WorkflowType},
+    embedded,
     engine::Deadline,
     ports::{Clock as _, Journal as _, REDRIVE_OF, RunFilter, Unwatched},
 };
@@ -85,7 +86,7 @@ impl Bench {
             monitor: Arc::new(Unwatched),
             mail_bucket: "mail".to_owned(),
             document_bucket: "documents".to_owned(),
-            review_criteria: Vec::new(),
+            definitions: embedded::known_definitions(),
         }
     }
 }

@@ -222,7 +222,7 @@ impl Stage {
         let world = World { worker: name, ..self.world.clone() };
         let workflow: Arc<dyn Workflow> = Arc::new(Story { world, tell });
         let configuration = Arc::new(embedded::configuration().unwrap());
-        Worker::new(ports, configuration, embedded::known_definitions().unwrap(), [workflow], LEASE)
+        Worker::new(ports, configuration, embedded::known_definitions(), [workflow], LEASE)
     }
 
     /// An attempt at the run, of an invocation of the consumer.

@@ -33,6 +33,7 @@ use reqwest::{
     dns::{Name, Resolve, Resolving},
     header::{HeaderMap, HeaderName, HeaderValue},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -211,6 +212,19 @@ pub(crate) fn tls() -> Result<rustls::ClientConfig, String> {
 fn read_tls() -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    with_roots(roots)
+}
+
+/// What these certificates vouch for, as PEM.
+pub(crate) fn tls_trusting(pem: &str) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    }
+    with_roots(roots)
+}
+
+fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -54,7 +54,7 @@ impl Scenario {
             workflow,
             input: Arc::new(input),
             configuration: Arc::new(embedded::configuration().expect("the embedded configuration is valid")),
-            definitions: embedded::known_definitions().expect("the embedded definitions are valid"),
+            definitions: embedded::known_definitions(),
             assistant: Arc::new(|| Arc::new(ScriptedAssistant::default())),
             own_workflow: None,
             objects: Vec::new(),

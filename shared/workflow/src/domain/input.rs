@@ -85,6 +85,14 @@ impl Input {
         }
     }
 
+    /// Whether a text has to be read out of a file.
+    pub const fn has_a_file(&self) -> bool {
+        match self {
+            Self::Document(document) => !matches!(document.file, FileSource::Text { .. }),
+            Self::Email(_) | Self::Task(_) => false,
+        }
+    }
+
     /// The data, as it is kept in the run.
     pub fn to_value(&self) -> Value {
         let value = match self {

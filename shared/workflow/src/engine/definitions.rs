@@ -1,7 +1,7 @@
 //! The definition versions that a process knows, and how it learns of others.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,11 +28,37 @@ const JUDGE: &str = "canary";
 ///
 /// A version never changes, so each is read once. As long as nobody has moved a workflow's pointer, the highest version
 /// that is built in is current, and nothing but the pointer is ever read.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Definitions {
-    built_in: HashMap<(WorkflowType, u32), Arc<Definition>>,
-    highest: HashMap<WorkflowType, u32>,
+    built_in: BuiltIn,
     stored: Option<Arc<Stored>>,
+}
+
+/// Tells the one version of a workflow that is built in.
+type Source = fn(WorkflowType) -> Result<Arc<Definition>, Failure>;
+
+#[derive(Clone)]
+enum BuiltIn {
+    Given(HashMap<WorkflowType, BTreeMap<u32, Arc<Definition>>>),
+    Read(Source),
+}
+
+impl BuiltIn {
+    fn highest(&self, workflow: WorkflowType) -> Result<Arc<Definition>, Failure> {
+        let given = match self {
+            Self::Read(source) => return source(workflow),
+            Self::Given(all) => all.get(&workflow).and_then(BTreeMap::last_key_value),
+        };
+        let highest = given.map(|(_, definition)| Arc::clone(definition));
+        highest.ok_or_else(|| Failure::new(Kind::Unknown, format!("there is no definition of `{workflow}`")))
+    }
+
+    fn version(&self, workflow: WorkflowType, number: u32) -> Result<Option<Arc<Definition>>, Failure> {
+        match self {
+            Self::Read(source) => Ok(Some(source(workflow)?).filter(|definition| definition.version == number)),
+            Self::Given(all) => Ok(all.get(&workflow).and_then(|versions| versions.get(&number)).cloned()),
+        }
+    }
 }
 
 struct Stored {
@@ -51,13 +77,16 @@ struct Seen {
 impl Definitions {
     /// Of these, the highest version of each workflow is current.
     pub fn new(definitions: impl IntoIterator<Item = Definition>) -> Self {
-        let mut all = Self::default();
+        let mut all: HashMap<_, BTreeMap<_, _>> = HashMap::new();
         for definition in definitions {
-            let highest = all.highest.entry(definition.workflow).or_default();
-            *highest = definition.version.max(*highest);
-            all.built_in.insert((definition.workflow, definition.version), Arc::new(definition));
+            all.entry(definition.workflow).or_default().insert(definition.version, Arc::new(definition));
         }
-        all
+        Self { built_in: BuiltIn::Given(all), stored: None }
+    }
+
+    /// What this tells of a workflow is built in. It is asked whenever a run needs that, and not before.
+    pub const fn read_by(source: Source) -> Self {
+        Self { built_in: BuiltIn::Read(source), stored: None }
     }
 
     /// The same, and those of a store, which says what is current once somebody told it.
@@ -70,10 +99,9 @@ impl Definitions {
     /// The current definition of those that are built in.
     ///
     /// # Errors
-    /// This returns an error when there is none of this workflow.
+    /// This returns an error when there is none of this workflow, or it is not valid.
     pub fn built_in(&self, workflow: WorkflowType) -> Result<Arc<Definition>, Failure> {
-        let highest = self.highest.get(&workflow).and_then(|version| self.built_in.get(&(workflow, *version)));
-        highest.cloned().ok_or_else(|| Failure::new(Kind::Unknown, format!("there is no definition of `{workflow}`")))
+        self.built_in.highest(workflow)
     }
 
     /// The version that a run of this id gets.
@@ -95,7 +123,7 @@ impl Definitions {
     /// The version of this number.
     pub(super) async fn version(&self, workflow: WorkflowType, number: u32) -> Result<Arc<Definition>, Failure> {
         let key = (workflow, number);
-        let built_in = self.built_in.get(&key);
+        let built_in = self.built_in.version(workflow, number)?;
         if let Some(stored) = &self.stored {
             if let Some(known) = lock(&stored.versions).get(&key) {
                 return Ok(Arc::clone(known));
@@ -110,7 +138,7 @@ impl Definitions {
             }
         }
         // While a deployment goes through, another function may know it: that is worth a retry.
-        built_in.cloned().ok_or_else(|| {
+        built_in.ok_or_else(|| {
             Failure::new(Kind::Unknown, format!("version {number} of `{workflow}` is not part of this deployment"))
         })
     }

@@ -6,6 +6,9 @@ use crate::domain::{Run, WorkflowType};
 pub trait Permissions: Send + Sync {
     /// Whether somebody may do this to that.
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool;
+
+    /// Says that somebody is about to ask: whoever has to get ready for it may begin. Nobody waits for it.
+    fn expect_questions(&self) {}
 }
 
 /// Who asks for something.
@@ -57,8 +60,6 @@ macro_rules! actions {
 }
 
 actions! {
-    /// To see that the function answers; the bundle.
-    CheckHealth,
     /// To read what the API is; the bundle.
     ReadApiDescription,
     /// To see what a run asks of who has its callback's token; the bundle.

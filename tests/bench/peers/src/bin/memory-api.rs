@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         origins: Vec::new(),
         tokens: Arc::new(Tokens::new(expected, Arc::new(MemoryIssuer::new()), clock)),
         permissions: Arc::new(CedarPermissions::embedded()?),
+        reads_files: false,
         limit: None,
     };
     let router = router(Arc::new(api));
