@@ -41,7 +41,7 @@ pub(crate) async fn cold(report: &mut Report) -> Result<(), Failed> {
         "From the start of the process to its first answer, under the runtime interface emulator, in milliseconds: \
          medians of {} starts of each kind, in turns, and of the ratios of each round. \"Nothing\" is an invocation without a \
          call to anybody; \"first calls\" has the first handshakes with store and queue (for the API with the issuer of tokens \
-         too), which a TLS server on this machine answers; \"a run\" is a whole run of the typical input, mail and all. The \
+         too), which a TLS server on this machine answers, and nothing of a workflow; \"a run\" is a whole run of the typical input, mail and all. The \
          bare function answers and builds no client.",
         cold::STARTS
     ))?;

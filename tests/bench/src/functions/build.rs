@@ -47,14 +47,23 @@ pub fn take_as_built() {
 
 static AS_BUILT: AtomicBool = AtomicBool::new(false);
 
+/// What cargo-lambda builds for, and the processor whose instructions it allows: the oldest one of Lambda.
+const PLATFORM: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    ("aarch64-unknown-linux-gnu", "neoverse-n1")
+} else {
+    ("x86_64-unknown-linux-gnu", "haswell")
+};
+
 fn cargo(selection: &[&str], name: &str) -> Result<PathBuf, Failed> {
-    let built = target().join("release").join(name);
+    let (platform, processor) = PLATFORM;
+    let built = target().join(platform).join("release").join(name);
     if AS_BUILT.load(Ordering::Relaxed) {
         return if built.exists() { Ok(built) } else { Err(format!("{name} was not built yet").into()) };
     }
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--quiet"])
+        .args(["build", "--release", "--locked", "--quiet", "--target", platform])
         .args(selection)
+        .env("RUSTFLAGS", format!("-C target-cpu={processor}"))
         .current_dir(root())
         .status()?;
     if status.success() { Ok(built) } else { Err(format!("{name} does not compile").into()) }

@@ -17,7 +17,8 @@ pub mod warm;
 use std::collections::BTreeMap;
 
 use ihelper_testkit::memory::SigningKey;
-use ihelper_workflow::domain::WorkflowType;
+use ihelper_workflow::domain::{RunId, WorkflowType};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::workloads;
@@ -67,25 +68,22 @@ impl Function {
         }
     }
 
-    /// What it answers after its first calls to store and queue, and to no other service: a run that is only begun, or
-    /// needs neither a mail nor an event. The API asks the issuer of tokens besides.
+    /// What it answers after its first calls to store and queue, and to no other service, without a workflow's own work: the
+    /// API begins a run and leaves it to the consumer, a consumer looks for a run that it finds to be gone. The API asks the
+    /// issuer of tokens besides.
     pub fn first_calls(&self, number: usize, issuer: &str) -> Value {
-        let mut event = self.work(number, issuer);
         match self.door {
-            Door::Api => event["headers"]["prefer"] = json!("respond-async"),
-            Door::Queue(workflow) => {
-                let mut data = data(workflow, number);
-                match workflow {
-                    WorkflowType::EmailProcessing => data["headers"] = json!({ "Auto-Submitted": "auto-replied" }),
-                    WorkflowType::TaskAutomation => data["dry_run"] = json!(true),
-                    WorkflowType::DocumentReview => {}
-                }
-                let body = json!({ "type": workflow.name(), "data": data });
-                event = messages(&[body.to_string()], number);
+            Door::Api => {
+                let mut call = self.work(number, issuer);
+                call["headers"]["prefer"] = json!("respond-async");
+                call
             }
-            Door::Bus => {}
+            Door::Queue(workflow) => {
+                let run = RunId::derived(Timestamp::UNIX_EPOCH, &[workflow.name(), &number.to_string()]);
+                messages(&[json!({ "type": workflow.name(), "run_id": run }).to_string()], number)
+            }
+            Door::Bus => self.work(number, issuer),
         }
-        event
     }
 
     /// The `number`th run of its workflow, or the event that leads to one.
