@@ -1,6 +1,6 @@
 //! Takes the white space out of the committed contract, and links as the other functions do.
 
-#[path = "../../infra/link.rs"]
+#[path = "../../infra/link/build.rs"]
 mod link;
 
 use std::{env, error::Error, fs, path::Path};

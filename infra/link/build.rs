@@ -5,6 +5,6 @@
 
 /// Tells Cargo.
 pub(crate) fn main() {
-    println!("cargo::rerun-if-changed=../../infra/link.rs");
+    println!("cargo::rerun-if-changed=../../infra/link/build.rs");
     println!("cargo::rustc-link-arg-bins=-no-pie");
 }
