@@ -12,10 +12,11 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{LazyLock, Once},
+    sync::{LazyLock, Once, OnceLock},
     thread,
 };
 
+use async_trait::async_trait;
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request,
     RestrictedExpression, Schema, ValidationMode, Validator,
@@ -90,7 +91,11 @@ pub struct BuiltIn {
     expected: Once,
 }
 
-static BUILT_IN: LazyLock<Result<CedarPermissions, Invalid>> = LazyLock::new(CedarPermissions::embedded);
+static BUILT_IN: OnceLock<Result<CedarPermissions, Invalid>> = OnceLock::new();
+
+fn built_in() -> &'static Result<CedarPermissions, Invalid> {
+    BUILT_IN.get_or_init(CedarPermissions::embedded)
+}
 
 impl BuiltIn {
     /// Policies that nobody has read yet.
@@ -99,14 +104,22 @@ impl BuiltIn {
     }
 }
 
+#[async_trait]
 impl Permissions for BuiltIn {
+    async fn ready(&self) {
+        if BUILT_IN.get().is_none() {
+            // Should it break off, the first question tells.
+            let _ = tokio::task::spawn_blocking(built_in).await;
+        }
+    }
+
     fn expect_questions(&self) {
         const LAST: i32 = 19;
         let read = || {
             // What of the processor nobody else wants is enough, and of this thread alone, as Linux has it. Should that not
             // be allowed, it is only a little less kind.
             let _ = rustix::process::setpriority_process(None, LAST);
-            LazyLock::force(&BUILT_IN);
+            built_in();
         };
         self.expected.call_once(|| {
             // Where there is no thread to be had, the first question reads them.
@@ -115,7 +128,7 @@ impl Permissions for BuiltIn {
     }
 
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
-        match &*BUILT_IN {
+        match built_in() {
             Ok(permissions) => permissions.allows(who, action, what),
             Err(invalid) => {
                 tracing::error!(error.message = %invalid, "denied, since there are no policies");
@@ -188,6 +201,7 @@ fn terms(action: Action) -> Terms {
     Terms { group, by, of }
 }
 
+#[async_trait]
 impl Permissions for CedarPermissions {
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
         let (request, entities) = match question(who, action, what) {

@@ -222,8 +222,10 @@ impl Settings {
             problems.push("`JWT_ISSUER` is not https:// with a host, or http:// on this machine".to_owned());
         }
         // Nothing on AWS may switch the checks off.
-        let is_local =
-            |endpoint: &str| ["http://127.0.0.1:", "http://localhost:"].iter().any(|at| endpoint.starts_with(at));
+        let is_local = |endpoint: &str| {
+            let place = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+            place.is_some_and(|place| ["127.0.0.1:", "localhost:"].iter().any(|host| place.starts_with(host)))
+        };
         if auth_mode == AuthMode::Off && !settings.endpoint.as_deref().is_some_and(is_local) {
             problems.push("`AUTH_MODE=off` needs an `AWS_ENDPOINT_URL` on this machine".to_owned());
         }
@@ -529,6 +531,17 @@ mod tests {
     fn the_checks_of_tokens_cannot_be_switched_off_on_aws() {
         let read = |name: &str| if name == "AUTH_MODE" { Some("off".to_owned()) } else { complete(name) };
         assert!(Settings::read(read).unwrap_err().to_string().contains("AUTH_MODE=off"));
+        let at = |endpoint: &'static str| {
+            Settings::read(move |name| if name == "AWS_ENDPOINT_URL" { Some(endpoint.to_owned()) } else { read(name) })
+        };
+        for endpoint in ["http://127.0.0.1:4566", "http://localhost:1", "https://localhost:4566"] {
+            assert_eq!(at(endpoint).unwrap().auth_mode, AuthMode::Off, "{endpoint}");
+        }
+        for endpoint in
+            ["https://dynamodb.eu-west-1.amazonaws.com", "http://localhost.example:1", "https://x/localhost:1"]
+        {
+            assert!(at(endpoint).unwrap_err().to_string().contains("AUTH_MODE=off"), "{endpoint}");
+        }
     }
 
     fn observed(variables: &[(&str, &str)]) -> Result<Observation, Invalid> {

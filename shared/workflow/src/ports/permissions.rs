@@ -1,14 +1,20 @@
+use async_trait::async_trait;
+
 use crate::domain::{Run, WorkflowType};
 
 /// Who may do what.
 ///
 /// What is not allowed is denied, also when nobody can tell.
+#[async_trait]
 pub trait Permissions: Send + Sync {
     /// Whether somebody may do this to that.
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool;
 
     /// Says that somebody is about to ask: whoever has to get ready for it may begin. Nobody waits for it.
     fn expect_questions(&self) {}
+
+    /// Waits until a question would be answered at once, while others may go on. Who asks without it waits in its place.
+    async fn ready(&self) {}
 }
 
 /// Who asks for something.

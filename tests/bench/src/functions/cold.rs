@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     Failed,
     functions::{
-        Environment, FUNCTIONS, Function,
+        self, Environment, FUNCTIONS, Function,
         build::{self, BARE},
         emulator::Emulator,
         service::Service,
@@ -23,7 +23,7 @@ pub const IDLE_LIMIT: f64 = 1.5;
 pub const FIRST_CALLS_LIMIT: f64 = 3.0;
 
 /// Starts of each kind.
-pub const STARTS: usize = 21;
+pub const STARTS: usize = 61;
 
 /// The medians of a function's starts, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +36,8 @@ pub struct Measured {
     pub idle_ms: f64,
     /// An invocation with its first calls to store and queue.
     pub first_calls_ms: f64,
+    /// The same of the API, with those to the issuer of tokens.
+    pub with_issuer_ms: Option<f64>,
     /// An invocation with a whole run.
     pub work_ms: f64,
     /// How much longer than the bare function it takes for nothing: the median of the rounds, in each of which the machine is
@@ -43,6 +45,8 @@ pub struct Measured {
     pub idle_ratio: f64,
     /// How much longer than the bare function it takes with its first calls, likewise.
     pub first_calls_ratio: f64,
+    /// How much longer than the bare function it takes with those to the issuer too, likewise.
+    pub with_issuer_ratio: Option<f64>,
     /// How much longer than the bare function it takes for a run, likewise.
     pub work_ratio: f64,
 }
@@ -64,30 +68,37 @@ pub async fn measure() -> Result<Vec<Measured>, Failed> {
 async fn measure_one(function: &Function, binary: &Path, bare: &Path) -> Result<Measured, Failed> {
     let service = Service::start().await?;
     let environment = service.environment();
-    let (mut bare_ms, mut idle_ms, mut first_ms, mut work_ms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // As on AWS: the certificates of the services here are for who calls them.
+    let without_certificates = functions::environment(service.issuer(), service.issuer());
+    let of_first_calls = function.environment_of_first_calls(environment.clone());
+    let asks_issuer = of_first_calls != environment;
+    let kinds = if asks_issuer { 5 } else { 4 };
+    let mut times: [Vec<f64>; 5] = Default::default();
     // The first of each is read from the disk, and does not count.
     for number in 0..=STARTS {
+        let first_calls = function.first_calls(number, service.issuer());
+        let work = function.work(number, service.issuer());
         // What comes after another kind may find the machine as that left it, so each comes after each.
-        for kind in 0..4 {
-            match (kind + number) % 4 {
-                0 => bare_ms.push(start(bare, &environment, &json!({}), |_| None).await?),
-                1 => idle_ms.push(start(binary, &environment, &function.idle(), |_| None).await?),
-                2 => {
-                    let event = function.first_calls(number, service.issuer());
-                    first_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
-                }
-                _ => {
-                    let event = function.work(number, service.issuer());
-                    work_ms.push(start(binary, &environment, &event, |answer| function.complaint(answer)).await?);
-                }
-            }
+        for kind in (0..kinds).map(|kind| (kind + number) % kinds) {
+            let complaint = |answer: &serde_json::Value| function.complaint(answer);
+            let took = match kind {
+                0 => start(bare, &environment, &json!({}), |_| None).await?,
+                1 => start(binary, &without_certificates, &function.idle(), |_| None).await?,
+                2 => start(binary, &of_first_calls, &first_calls, complaint).await?,
+                3 => start(binary, &environment, &work, complaint).await?,
+                _ => start(binary, &environment, &first_calls, complaint).await?,
+            };
+            times[kind].push(took);
         }
     }
+    let [bare_ms, idle_ms, first_ms, work_ms, issuer_ms] = times;
     if service.dead_letters() > 0 {
         return Err(format!("runs of `{}` ended as dead letters", function.name).into());
     }
     let counted = |mut times: Vec<f64>| median(times.split_off(1));
     Ok(Measured {
+        with_issuer_ratio: asks_issuer.then(|| median(ratios(&issuer_ms[1..], &bare_ms[1..]))),
+        with_issuer_ms: asks_issuer.then(|| counted(issuer_ms)),
         idle_ratio: median(ratios(&idle_ms[1..], &bare_ms[1..])),
         first_calls_ratio: median(ratios(&first_ms[1..], &bare_ms[1..])),
         work_ratio: median(ratios(&work_ms[1..], &bare_ms[1..])),

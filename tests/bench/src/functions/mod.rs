@@ -69,8 +69,7 @@ impl Function {
     }
 
     /// What it answers after its first calls to store and queue, and to no other service, without a workflow's own work: the
-    /// API begins a run and leaves it to the consumer, a consumer looks for a run that it finds to be gone. The API asks the
-    /// issuer of tokens besides.
+    /// API begins a run and leaves it to the consumer, a consumer looks for a run that it finds to be gone.
     pub fn first_calls(&self, number: usize, issuer: &str) -> Value {
         match self.door {
             Door::Api => {
@@ -80,10 +79,19 @@ impl Function {
             }
             Door::Queue(workflow) => {
                 let run = RunId::derived(Timestamp::UNIX_EPOCH, &[workflow.name(), &number.to_string()]);
-                messages(&[json!({ "type": workflow.name(), "run_id": run }).to_string()], number)
+                messages(&[json!({ "run_id": run }).to_string()], number)
             }
             Door::Bus => self.work(number, issuer),
         }
+    }
+
+    /// What it finds where its first calls are to store and queue alone: the API checks no token then, for which it would
+    /// ask the issuer.
+    pub fn environment_of_first_calls(&self, mut environment: Environment) -> Environment {
+        if self.door == Door::Api {
+            environment.insert("AUTH_MODE".to_owned(), "off".to_owned());
+        }
+        environment
     }
 
     /// The `number`th run of its workflow, or the event that leads to one.

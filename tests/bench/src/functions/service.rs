@@ -144,6 +144,7 @@ async fn answer(
     if body["QueueUrl"].as_str().is_some_and(|queue| queue.ends_with("-dlq")) {
         counts.dead_letters.fetch_add(1, Ordering::Relaxed);
     }
+    let mut status = StatusCode::OK;
     let value = match (target, parts.uri.path()) {
         ("", "/.well-known/openid-configuration") => {
             json!({ "issuer": address, "jwks_uri": format!("{address}/keys") })
@@ -154,13 +155,25 @@ async fn answer(
             completion(&body)
         }
         ("", "/v2/email/outbound-emails") => json!({ "MessageId": "0100019a8f3c5d21-7d0f6f0a-000000" }),
+        _ if asks_for_a_run(target, &body) => {
+            status = StatusCode::BAD_REQUEST;
+            json!({
+                "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+                "message": "The conditional request failed",
+            })
+        }
         _ => answer_to(target, &body),
     };
     let content = if target.starts_with("AmazonSQS") { "application/x-amz-json-1.0" } else { "application/json" };
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
-    *response.status_mut() = StatusCode::OK;
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content));
     Ok(response)
+}
+
+/// Whether the store is asked for a run that it should have: none of those that are here is kept.
+fn asks_for_a_run(target: &str, body: &Value) -> bool {
+    target == "DynamoDB_20120810.UpdateItem" && body["ReturnValues"] == "ALL_NEW"
 }
 
 /// What a service says to a call that it takes.
