@@ -150,11 +150,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&api), door::enter))
+        .with_state(Arc::clone(&api));
+    // What looks at no route stands around all of them: a layer is made for each route that it is laid on.
+    let covered = Router::new()
+        .fallback_service(router)
         .layer(from_fn(limits::check))
         .layer(CatchPanicLayer::custom(shield::panicked))
         .layer(map_response(shield::cover));
-    let router = if api.origins.is_empty() { router } else { router.layer(shield::cross_origin(&api.origins)) };
-    router.with_state(api)
+    if api.origins.is_empty() { covered } else { covered.layer(shield::cross_origin(&api.origins)) }
 }
 
 /// The contract, as the routes and the types have it. `GET /openapi.json` gives what is committed, which is the same.
