@@ -53,7 +53,6 @@ impl Call<'_> {
     pub(crate) async fn start(&self, id: RunId) -> Result<Started, Problem> {
         match self.begin(id).await? {
             Begun::Existing(run) => Ok(Started::Elsewhere(run)),
-            Begun::New(_) if self.preference.is_to_answer_at_once() => Ok(Started::Here(accepted(id, Status::Queued))),
             Begun::New(run) if self.is_left_to_the_consumer() => {
                 let run = self.watch(run).await?;
                 outcome_of(self.api, &self.caller, *run).await.map(Started::Here)

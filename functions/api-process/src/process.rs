@@ -154,8 +154,6 @@ async fn read(api: &Api, principal: &Principal, mut fields: Fields) -> Result<In
         Some(_) => return Err(Problem::invalid("type", "is not a text")),
         None => return Err(Problem::invalid("type", "is missing")),
     };
-    // In a process that begins, the store is reached while the policies are read; what it tells is wanted right after.
-    let _ = futures::join!(api.permissions.ready(), api.worker.current_version(workflow));
     principal.must(api, Action::StartRun, What::Workflow(workflow), "the caller may not start this workflow")?;
     let data = match (fields.remove("data"), fields.remove("upload_id")) {
         (Some(data), None) => data,

@@ -17,8 +17,10 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::{SdkConfig, region::Region};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use url::Url;
+
+use crate::roots;
+pub use crate::roots::NoRoots;
 
 #[cfg(any(feature = "dynamodb", feature = "s3"))]
 use crate::work::CountsRequests;
@@ -128,13 +130,7 @@ impl Aws {
         timeouts: Timeouts,
     ) -> Result<Self, NoRoots> {
         // The client would panic over it, and at its first call only.
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(certificate.map_err(|_| NoRoots)?).map_err(|_| NoRoots)?;
-        }
-        if roots.is_empty() {
-            return Err(NoRoots);
-        }
+        roots::read(&pem)?;
         Ok(Self::with(region.into(), credentials, endpoint, timeouts, Trust::These(pem)))
     }
 
@@ -255,11 +251,6 @@ impl Aws {
     }
 }
 
-/// A text without certificates where roots should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("holds what is no certificate, or none at all")]
-pub struct NoRoots;
-
 /// A client that is asked for a connector by who has something to send. Each service's client would else make one when it is
 /// made, read the roots for it, and throw it away.
 #[derive(Debug)]
@@ -306,6 +297,8 @@ impl fmt::Debug for Aws {
 
 #[cfg(test)]
 mod tests {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
     use super::*;
 
     fn credentials() -> Credentials {

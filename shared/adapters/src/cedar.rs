@@ -12,8 +12,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{LazyLock, Once, OnceLock},
-    thread,
+    sync::{LazyLock, OnceLock},
 };
 
 use async_trait::async_trait;
@@ -82,26 +81,17 @@ impl CedarPermissions {
     }
 }
 
-/// The policies that are built in. They are read with the first question, or from when one is expected, on another thread:
-/// that takes as long as a start, and who asks has to be found out first.
+/// The policies that are built in, read when somebody is about to ask, on another thread: that takes as long as a start, and
+/// who asks has to be found out meanwhile.
 ///
 /// A test holds them to be readable. Should they not be, everything is denied.
-#[derive(Debug)]
-pub struct BuiltIn {
-    expected: Once,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn;
 
 static BUILT_IN: OnceLock<Result<CedarPermissions, Invalid>> = OnceLock::new();
 
 fn built_in() -> &'static Result<CedarPermissions, Invalid> {
     BUILT_IN.get_or_init(CedarPermissions::embedded)
-}
-
-impl BuiltIn {
-    /// Policies that nobody has read yet.
-    pub const fn unread() -> Self {
-        Self { expected: Once::new() }
-    }
 }
 
 #[async_trait]
@@ -111,20 +101,6 @@ impl Permissions for BuiltIn {
             // Should it break off, the first question tells.
             let _ = tokio::task::spawn_blocking(built_in).await;
         }
-    }
-
-    fn expect_questions(&self) {
-        const LAST: i32 = 19;
-        let read = || {
-            // What of the processor nobody else wants is enough, and of this thread alone, as Linux has it. Should that not
-            // be allowed, it is only a little less kind.
-            let _ = rustix::process::setpriority_process(None, LAST);
-            built_in();
-        };
-        self.expected.call_once(|| {
-            // Where there is no thread to be had, the first question reads them.
-            let _ = thread::Builder::new().name("policies".to_owned()).spawn(read);
-        });
     }
 
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {

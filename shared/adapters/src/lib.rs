@@ -44,6 +44,8 @@ pub mod mcp;
 pub mod openai;
 #[cfg(feature = "otlp")]
 pub mod otlp;
+#[cfg(any(feature = "aws", feature = "http"))]
+mod roots;
 #[cfg(feature = "s3")]
 pub mod s3;
 #[cfg(feature = "scheduler")]

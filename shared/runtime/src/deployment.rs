@@ -178,7 +178,7 @@ impl Deployment {
     /// Who may do what.
     #[cfg(feature = "permissions")]
     pub fn permissions(&self) -> Arc<dyn Permissions> {
-        Arc::new(BuiltIn::unread())
+        Arc::new(BuiltIn)
     }
 
     /// The dead-letter queues.

@@ -33,7 +33,6 @@ use reqwest::{
     dns::{Name, Resolve, Resolving},
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -217,11 +216,7 @@ fn read_tls() -> Result<rustls::ClientConfig, String> {
 
 /// What these certificates vouch for, as PEM.
 pub(crate) fn tls_trusting(pem: &str) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    }
-    with_roots(roots)
+    with_roots(crate::roots::read(pem).map_err(|error| error.to_string())?)
 }
 
 fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, String> {

@@ -10,9 +10,6 @@ pub trait Permissions: Send + Sync {
     /// Whether somebody may do this to that.
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool;
 
-    /// Says that somebody is about to ask: whoever has to get ready for it may begin. Nobody waits for it.
-    fn expect_questions(&self) {}
-
     /// Waits until a question would be answered at once, while others may go on. Who asks without it waits in its place.
     async fn ready(&self) {}
 }
