@@ -101,7 +101,7 @@ impl Front {
             auth_mode: AuthMode::Authorizer,
             origins: Vec::new(),
             tokens: doors::tokens(&MemoryIssuer::new(), &tester.clock),
-            permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            permissions: Arc::new(CedarPermissions::embedded()),
             reads_files: true,
             limit: None,
         };

@@ -74,9 +74,7 @@ pub(crate) async fn enter(State(api): State<Arc<Api>>, mut request: Request, nex
         }
         Some(Door::Token(_)) => {}
     }
-    let credentials = Credentials::of(&request);
-    let (identified, ()) = futures::join!(identify(&api, credentials), api.permissions.ready());
-    let principal = match identified {
+    let principal = match identify(&api, Credentials::of(&request)).await {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };

@@ -3,62 +3,45 @@
 //! Invariants:
 //! - What no policy permits is denied, and so is every question at which a policy breaks: a `forbid` that could not be
 //!   evaluated must not count for nothing.
-//! - Policies fit their schema, and so do the terms of each action, by which a question is judged before any policy is:
-//!   tests hold what is built in to it, since reading a schema takes longer than all the rest of a function's start.
-//!   Whoever reads other policies learns of every one that does not fit.
+//! - Policies fit their schema, to which the build holds those that are built in, and so do the terms of each action, by
+//!   which a question is judged before any policy is: a test holds them to it. Whoever reads other policies learns of every
+//!   one that does not fit.
+//! - No function parses a policy or a name: Cedar's parser makes its lexers when it is first used, which takes longer than
+//!   all the rest of a start.
 //! - A line of the log names the action, the kind of thing it is done to and the policies that decided. Who asked, it
 //!   does not say.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::{LazyLock, OnceLock},
-};
+mod compile;
 
-use async_trait::async_trait;
-use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+use std::{collections::HashSet, fmt, sync::LazyLock};
+
+use cedar_policy_core::{
+    ast::{
+        BinaryOp, Context, Effect, Eid, Entity, EntityType, EntityUID, Expr, Literal, PartialValue, Request,
+        RequestSchemaAllPass, SlotEnv, Value, ValueKind, Var,
+    },
+    entities::{Entities, NoEntitiesSchema, TCComputation},
+    evaluator::Evaluator,
+    extensions::Extensions,
 };
 use ihelper_workflow::{
     domain::WorkflowType,
     ports::{Action, Permissions, What, Who},
 };
 
-const POLICIES: [&str; 3] = [
-    include_str!("../../../infra/policies/everybody.cedar"),
-    include_str!("../../../infra/policies/users.cedar"),
-    include_str!("../../../infra/policies/operators.cedar"),
-];
+pub use compile::Invalid;
+use compile::{Policy, compile};
 
 // Runs name a user who started them so.
 const USER_PREFIX: &str = "user:";
 
 /// Policies, ready to decide.
-pub struct CedarPermissions {
-    policies: PolicySet,
-    authorizer: Authorizer,
-}
-
-/// Everything wrong with policies or their schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(Vec<String>);
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the policies are not valid: {}", self.0.join("; "))
-    }
-}
-
-impl std::error::Error for Invalid {}
+pub struct CedarPermissions(Vec<Policy>);
 
 impl CedarPermissions {
-    /// The policies that are built in. A test holds them to their schema.
-    ///
-    /// # Errors
-    /// This returns an error that tells what does not parse.
-    pub fn embedded() -> Result<Self, Invalid> {
-        Self::read(&POLICIES.concat())
+    /// The policies that are built in.
+    pub fn embedded() -> Self {
+        Self(built_in())
     }
 
     /// Policies and their schema, as text.
@@ -66,74 +49,58 @@ impl CedarPermissions {
     /// # Errors
     /// This returns an error that lists what does not parse or does not fit the schema.
     pub fn parse(schema: &str, policies: &str) -> Result<Self, Invalid> {
-        let (schema, warnings) = Schema::from_cedarschema_str(schema).map_err(|error| one("schema", &error))?;
-        let mut problems: Vec<String> = warnings.map(|warning| format!("schema: {warning}")).collect();
-        let permissions = Self::read(policies)?;
-        let found = Validator::new(schema).validate(&permissions.policies, ValidationMode::Strict);
-        problems.extend(found.validation_errors().map(ToString::to_string));
-        problems.extend(found.validation_warnings().map(ToString::to_string));
-        if problems.is_empty() { Ok(permissions) } else { Err(Invalid(problems)) }
-    }
-
-    fn read(policies: &str) -> Result<Self, Invalid> {
-        let policies = policies.parse().map_err(|error| one("policies", &error))?;
-        Ok(Self { policies, authorizer: Authorizer::new() })
+        compile(schema, policies).map(Self)
     }
 }
 
-/// The policies that are built in, read when somebody is about to ask, on another thread: that takes as long as a start, and
-/// who asks has to be found out meanwhile.
-///
-/// A test holds them to be readable. Should they not be, everything is denied.
+/// What the build script makes of `infra/policies`.
+fn built_in() -> Vec<Policy> {
+    include!(concat!(env!("OUT_DIR"), "/built_in.rs"))
+}
+
+/// The policies that are built in, made when somebody first asks.
 #[derive(Clone, Copy, Debug)]
 pub struct BuiltIn;
 
-static BUILT_IN: OnceLock<Result<CedarPermissions, Invalid>> = OnceLock::new();
-
-fn built_in() -> &'static Result<CedarPermissions, Invalid> {
-    BUILT_IN.get_or_init(CedarPermissions::embedded)
-}
-
-#[async_trait]
 impl Permissions for BuiltIn {
-    async fn ready(&self) {
-        if BUILT_IN.get().is_none() {
-            // Should it break off, the first question tells.
-            let _ = tokio::task::spawn_blocking(built_in).await;
-        }
-    }
-
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
-        match built_in() {
-            Ok(permissions) => permissions.allows(who, action, what),
-            Err(invalid) => {
-                tracing::error!(error.message = %invalid, "denied, since there are no policies");
-                false
-            }
-        }
+        static MADE: LazyLock<CedarPermissions> = LazyLock::new(CedarPermissions::embedded);
+        MADE.allows(who, action, what)
     }
 }
 
-fn one(what: &str, error: &dyn fmt::Display) -> Invalid {
-    Invalid(vec![format!("{what}: {error}")])
-}
-
-/// What somebody asks, in Cedar's words. This fails for what is beyond an action's terms: whoever is no principal of an
+/// What somebody asks, in Cedar's words. There is no such question beyond an action's terms: whoever is no principal of an
 /// action may not do it, whatever a policy says.
-fn question(who: Who<'_>, action: Action, what: What<'_>) -> Result<(Request, Entities), Box<dyn std::error::Error>> {
+fn question(who: Who<'_>, action: Action, what: What<'_>) -> Option<(Request, Entities)> {
     let Terms { group, by, of } = terms(action);
-    let (principal, resource) = (principal(who)?, resource(what)?);
-    let (asks, asked_of) = (principal.uid(), resource.uid());
-    if !by.iter().any(|kind| *asks.type_name() == ***kind) || !of.iter().any(|kind| *asked_of.type_name() == ***kind) {
-        return Err("beyond the action's terms".into());
+    let (principal, resource) = (principal(who), resource(what));
+    let (asks, asked_of) = (principal.uid().clone(), resource.uid().clone());
+    if !by.iter().any(|kind| *asks.entity_type() == ***kind)
+        || !of.iter().any(|kind| *asked_of.entity_type() == ***kind)
+    {
+        return None;
     }
-    let asked = Entity::new(uid(&ACTION, action.name()), HashMap::new(), HashSet::from([uid(&ACTION, group)]))?;
-    let action = asked.uid();
-    let entities = Entities::from_entities([principal, resource, asked], None)?;
-    Ok((Request::new(asks, action, asked_of, Context::empty(), None)?, entities))
+    let action = uid(&ACTION, action.name());
+    let asked = entity(action.clone(), None, HashSet::from([uid(&ACTION, group)]));
+    // Nothing is in anything that is in something else, so that who is in what is told already.
+    let entities = Entities::from_entities(
+        [principal, resource, asked],
+        None::<&NoEntitiesSchema>,
+        TCComputation::AssumeAlreadyComputed,
+        Extensions::none(),
+    );
+    let request = Request::new(
+        (asks, None),
+        (action, None),
+        (asked_of, None),
+        Context::empty(),
+        None::<&RequestSchemaAllPass>,
+        Extensions::none(),
+    );
+    Some((request.ok()?, entities.ok()?))
 }
 
-type Name = LazyLock<EntityTypeName>;
+type Name = LazyLock<EntityType>;
 
 /// What the schema says of an action.
 struct Terms {
@@ -177,30 +144,22 @@ fn terms(action: Action) -> Terms {
     Terms { group, by, of }
 }
 
-#[async_trait]
 impl Permissions for CedarPermissions {
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool {
-        let (request, entities) = match question(who, action, what) {
-            Ok(question) => question,
-            Err(error) => {
-                tracing::info!(permission.action = action.name(), permission.on = kind_of(what), "denied");
-                tracing::debug!(error.message = %error, "a permission was asked for that nobody can have");
-                return false;
-            }
+        let Some((request, entities)) = question(who, action, what) else {
+            tracing::info!(permission.action = action.name(), permission.on = kind_of(what), "denied");
+            tracing::debug!("a permission was asked for that nobody can have");
+            return false;
         };
-        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
-        let broken = response.diagnostics().errors().count();
-        let allowed = response.decision() == Decision::Allow && broken == 0;
+        let Decision { allowed, by, broken } = self.decide(request, &entities);
         if broken > 0 {
             tracing::error!(permission.action = action.name(), permission.broken_policies = broken, "a policy broke");
         }
         if allowed {
-            let decided: Vec<&str> =
-                response.diagnostics().reason().filter_map(|policy| self.policies.annotation(policy, "id")).collect();
             tracing::debug!(
                 permission.action = action.name(),
                 permission.on = kind_of(what),
-                permission.policies = decided.join(" "),
+                permission.policies = by.join(" "),
                 "allowed"
             );
         } else {
@@ -210,12 +169,39 @@ impl Permissions for CedarPermissions {
     }
 }
 
+/// What policies come to.
+struct Decision<'a> {
+    allowed: bool,
+    /// The policies that permit or, where one does, forbid it.
+    by: Vec<&'a str>,
+    /// How many could not be evaluated.
+    broken: usize,
+}
+
+impl CedarPermissions {
+    /// Cedar's own rule, that a `forbid` is above every `permit` and nothing is permitted otherwise, but for what breaks:
+    /// Cedar leaves a policy out that cannot be evaluated.
+    fn decide(&self, request: Request, entities: &Entities) -> Decision<'_> {
+        let (evaluator, no_slots) = (Evaluator::new(request, entities, Extensions::none()), SlotEnv::new());
+        let (mut permits, mut forbids, mut broken) = (Vec::new(), Vec::new(), 0);
+        for policy in &self.0 {
+            match evaluator.interpret(&policy.applies, &no_slots).map(|value| value.value) {
+                Ok(ValueKind::Lit(Literal::Bool(false))) => {}
+                Ok(ValueKind::Lit(Literal::Bool(true))) => match policy.effect {
+                    Effect::Permit => permits.push(policy.name.as_str()),
+                    Effect::Forbid => forbids.push(policy.name.as_str()),
+                },
+                Ok(_) | Err(_) => broken += 1,
+            }
+        }
+        let allowed = broken == 0 && forbids.is_empty() && !permits.is_empty();
+        Decision { allowed, by: if forbids.is_empty() { permits } else { forbids }, broken }
+    }
+}
+
 impl fmt::Debug for CedarPermissions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("CedarPermissions")
-            .field("policies", &self.policies.policies().count())
-            .finish_non_exhaustive()
+        formatter.debug_tuple("CedarPermissions").field(&self.0.len()).finish()
     }
 }
 
@@ -228,8 +214,8 @@ fn kind_of(what: What<'_>) -> &'static str {
     }
 }
 
-fn type_name(name: &str) -> EntityTypeName {
-    name.parse().expect("a name of the schema is one")
+fn type_name(name: &str) -> EntityType {
+    EntityType::from_normalized_str(name).expect("a name of the schema is one")
 }
 
 static ACTION: Name = LazyLock::new(|| type_name("Ihelper::Action"));
@@ -240,66 +226,56 @@ static RUN: Name = LazyLock::new(|| type_name("Ihelper::Run"));
 static USER: Name = LazyLock::new(|| type_name("Ihelper::User"));
 static WORKFLOW: Name = LazyLock::new(|| type_name("Ihelper::Workflow"));
 
-/// The entity of this id, whatever characters are in it.
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
+/// The name of the entity of this id, whatever characters are in it.
+fn uid(kind: &EntityType, id: &str) -> EntityUID {
+    EntityUID::from_components(kind.clone(), Eid::new(id), None)
 }
 
-fn workflow_uid(workflow: WorkflowType) -> EntityUid {
+fn entity(uid: EntityUID, owner: Option<EntityUID>, within: HashSet<EntityUID>) -> Entity {
+    let attributes = owner.map(|owner| ("owner".into(), PartialValue::from(Value::from(owner))));
+    Entity::new_with_attr_partial_value(uid, attributes, HashSet::new(), within, [])
+}
+
+fn workflow_uid(workflow: WorkflowType) -> EntityUID {
     uid(&WORKFLOW, workflow.name())
 }
 
-fn principal(who: Who<'_>) -> Result<Entity, Box<dyn std::error::Error>> {
-    Ok(match who {
-        Who::Anonymous => Entity::new(uid(&ANONYMOUS, "anonymous"), HashMap::new(), HashSet::new())?,
+fn principal(who: Who<'_>) -> Entity {
+    match who {
+        Who::Anonymous => Entity::with_uid(uid(&ANONYMOUS, "anonymous")),
         Who::User { subject, groups } => {
-            let groups = groups.iter().map(|group| uid(&GROUP, group)).collect();
-            Entity::new(uid(&USER, subject), HashMap::new(), groups)?
+            entity(uid(&USER, subject), None, groups.iter().map(|group| uid(&GROUP, group)).collect())
         }
-    })
+    }
 }
 
-fn resource(what: What<'_>) -> Result<Entity, Box<dyn std::error::Error>> {
-    Ok(match what {
-        What::Bundle => Entity::new(uid(&BUNDLE, "bundle"), HashMap::new(), HashSet::new())?,
-        What::Workflow(workflow) => Entity::new(workflow_uid(workflow), HashMap::new(), HashSet::new())?,
+fn resource(what: What<'_>) -> Entity {
+    match what {
+        What::Bundle => Entity::with_uid(uid(&BUNDLE, "bundle")),
+        What::Workflow(workflow) => Entity::with_uid(workflow_uid(workflow)),
         What::Run(run) => {
-            let owner = run.origin.caller.strip_prefix(USER_PREFIX);
-            let owner =
-                owner.map(|subject| ("owner".to_owned(), RestrictedExpression::new_entity_uid(uid(&USER, subject))));
-            let workflow = HashSet::from([workflow_uid(run.workflow)]);
-            Entity::new(uid(&RUN, &run.id.to_string()), owner.into_iter().collect(), workflow)?
+            let owner = run.origin.caller.strip_prefix(USER_PREFIX).map(|subject| uid(&USER, subject));
+            entity(uid(&RUN, &run.id.to_string()), owner, HashSet::from([workflow_uid(run.workflow)]))
         }
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs};
+    use std::collections::BTreeSet;
+
+    use cedar_policy_core::entities::Dereference;
 
     use super::*;
 
     const SCHEMA: &str = include_str!("../../../infra/policies/ihelper.cedarschema");
 
     #[test]
-    fn every_file_of_policies_is_built_in_and_fits_the_schema() {
-        CedarPermissions::parse(SCHEMA, &POLICIES.concat()).unwrap_or_else(|error| panic!("{error}"));
-        let folder = format!("{}/../../infra/policies", env!("CARGO_MANIFEST_DIR"));
-        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let policies: Vec<String> = files
-            .filter(|path| path.extension().is_some_and(|extension| extension == "cedar"))
-            .map(|path| fs::read_to_string(path).unwrap())
-            .collect();
-        assert_eq!(policies.len(), POLICIES.len());
-        assert!(policies.iter().all(|text| POLICIES.contains(&text.as_str())));
-    }
-
-    #[test]
     fn each_action_has_the_terms_of_the_schema_and_the_schema_no_other_action() {
-        let (schema, _) = Schema::from_cedarschema_str(SCHEMA).unwrap();
-        let groups: BTreeSet<String> = schema.action_groups().map(|group| group.id().unescaped().to_owned()).collect();
-        let actions = schema.actions().map(|action| action.id().unescaped().to_owned());
-        let known: BTreeSet<String> = actions.filter(|action| !groups.contains(action)).collect();
+        let schema = compile::schema(SCHEMA).unwrap();
+        let id = |uid: &EntityUID| AsRef::<str>::as_ref(uid.eid()).to_owned();
+        let groups: BTreeSet<String> = schema.action_groups().map(id).collect();
+        let known: BTreeSet<String> = schema.actions().map(id).filter(|action| !groups.contains(action)).collect();
         assert_eq!(known, Action::ALL.iter().map(|action| action.name().to_owned()).collect());
 
         let hierarchy = schema.action_entities().unwrap();
@@ -307,8 +283,8 @@ mod tests {
         for action in Action::ALL {
             let Terms { group, by, of } = terms(*action);
             let asked = uid(&ACTION, action.name());
-            let above: Vec<&str> = hierarchy.ancestors(&asked).unwrap().map(|above| above.id().unescaped()).collect();
-            assert_eq!(above, [group], "{asked}");
+            let Dereference::Data(entity) = hierarchy.entity(&asked) else { panic!("{asked}") };
+            assert_eq!(entity.ancestors().map(id).collect::<Vec<String>>(), [group], "{asked}");
             let principals = schema.principals_for_action(&asked).unwrap().map(ToString::to_string).collect();
             let resources = schema.resources_for_action(&asked).unwrap().map(ToString::to_string).collect();
             assert_eq!((names(by), names(of)), (principals, resources), "{asked}");
@@ -316,11 +292,39 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_has_a_name_for_the_log() {
-        let permissions = CedarPermissions::embedded().unwrap();
-        let names: BTreeSet<Option<&str>> =
-            permissions.policies.policies().map(|policy| policy.annotation("id")).collect();
-        assert!(!names.contains(&None));
-        assert_eq!(names.len(), permissions.policies.policies().count());
+    fn what_is_built_in_is_what_the_texts_say_and_has_names_for_the_log() {
+        let texts = [
+            include_str!("../../../infra/policies/everybody.cedar"),
+            include_str!("../../../infra/policies/operators.cedar"),
+            include_str!("../../../infra/policies/users.cedar"),
+        ];
+        assert_eq!(built_in(), compile(SCHEMA, &texts.concat()).unwrap());
+        assert!(built_in().iter().all(|policy| !policy.name.starts_with("policy")), "{:?}", built_in());
+    }
+
+    #[test]
+    fn an_expression_of_any_kind_comes_through_the_build() {
+        use cedar_policy_core::ast::{PatternElem, UnaryOp};
+        use std::sync::Arc;
+
+        let made: Vec<Policy> = include!(concat!(env!("OUT_DIR"), "/every_expression.rs"));
+        let schema = include_str!("cedar/every_expression/schema.cedarschema");
+        let read = compile(schema, include_str!("cedar/every_expression/policies.cedar")).unwrap();
+        assert_eq!(made.len(), 5);
+        assert_eq!(made, read);
+    }
+
+    #[test]
+    fn policies_of_one_name_templates_and_extension_functions_are_refused() {
+        let twice =
+            r#"@id("all") permit (principal, action, resource); @id("all") permit (principal, action, resource);"#;
+        let problem = compile(SCHEMA, twice).unwrap_err().to_string();
+        assert!(problem.contains("two policies are named `all`"), "{problem}");
+        let extended = r#"permit (principal, action, resource) when { ip("10.0.0.1").isLoopback() };"#;
+        let problem = compile(SCHEMA, extended).unwrap_err().to_string();
+        assert!(problem.contains("calls `isLoopback`"), "{problem}");
+        let template = "permit (principal == ?principal, action, resource);";
+        let problem = compile(SCHEMA, template).unwrap_err().to_string();
+        assert!(problem.contains("template"), "{problem}");
     }
 }

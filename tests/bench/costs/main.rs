@@ -204,7 +204,7 @@ impl Stage {
             auth_mode: AuthMode::Off,
             origins: Vec::new(),
             tokens: self.tokens(),
-            permissions: Arc::new(CedarPermissions::embedded().unwrap()),
+            permissions: Arc::new(CedarPermissions::embedded()),
             reads_files: false,
             limit: None,
         };

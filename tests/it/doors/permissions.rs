@@ -47,7 +47,7 @@ async fn run_of(caller: &str) -> Run {
 }
 
 async fn by_policy() -> String {
-    let permissions = CedarPermissions::embedded().unwrap();
+    let permissions = CedarPermissions::embedded();
     let runs = [
         ("the owner's run", run_of("user:alice").await),
         ("another's run", run_of("user:dave").await),
@@ -188,7 +188,7 @@ async fn every_role_may_do_to_everything_what_is_written_down_and_no_more() {
 
 #[test]
 fn a_door_without_a_token_is_one_that_nobody_in_particular_may_open() {
-    let permissions = CedarPermissions::embedded().unwrap();
+    let permissions = CedarPermissions::embedded();
     for (method, path, door) in ROUTES {
         let (action, is_open) = match door {
             Door::Open(action) => (*action, true),

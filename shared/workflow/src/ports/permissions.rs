@@ -1,17 +1,11 @@
-use async_trait::async_trait;
-
 use crate::domain::{Run, WorkflowType};
 
 /// Who may do what.
 ///
 /// What is not allowed is denied, also when nobody can tell.
-#[async_trait]
 pub trait Permissions: Send + Sync {
     /// Whether somebody may do this to that.
     fn allows(&self, who: Who<'_>, action: Action, what: What<'_>) -> bool;
-
-    /// Waits until a question would be answered at once, while others may go on. Who asks without it waits in its place.
-    async fn ready(&self) {}
 }
 
 /// Who asks for something.

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         auth_mode: AuthMode::Authorizer,
         origins: Vec::new(),
         tokens: Arc::new(Tokens::new(expected, Arc::new(MemoryIssuer::new()), clock)),
-        permissions: Arc::new(CedarPermissions::embedded()?),
+        permissions: Arc::new(CedarPermissions::embedded()),
         reads_files: false,
         limit: None,
     };
