@@ -357,6 +357,19 @@ async fn keys_are_fetched_with_the_first_token_and_then_kept() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_good_lends_its_signature_to_no_other_and_expires_all_the_same() {
+    let gate = Gate::new();
+    let token = gate.with_claims(&json!({}));
+    assert!(gate.admits(&token).await && gate.admits(&token).await);
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let (header, _) = message.split_once('.').unwrap();
+    let claims = URL_SAFE_NO_PAD.encode(gate.claims(&json!({"sub": "alice", "groups": ["operators"]})).to_string());
+    assert_eq!(gate.refusal(&format!("{header}.{claims}.{signature}")).await, Refusal::Signature);
+    gate.clock.advance(Duration::from_secs(361));
+    assert_eq!(gate.refusal(&token).await, Refusal::Expired);
+}
+
+#[tokio::test]
 async fn a_rotated_key_counts_at_once_and_the_old_one_no_longer_than_an_hour() {
     let gate = Gate::new();
     let (first, second) = (SigningKey::first(), SigningKey::new("key-2", 2));
