@@ -17,8 +17,8 @@ use std::{collections::HashSet, fmt, sync::LazyLock};
 
 use cedar_policy_core::{
     ast::{
-        BinaryOp, Context, Effect, Eid, Entity, EntityType, EntityUID, Expr, Literal, PartialValue, Request,
-        RequestSchemaAllPass, SlotEnv, Value, ValueKind, Var,
+        Context, Effect, Eid, Entity, EntityType, EntityUID, Literal, PartialValue, Request, RequestSchemaAllPass,
+        SlotEnv, Value, ValueKind,
     },
     entities::{Entities, NoEntitiesSchema, TCComputation},
     evaluator::Evaluator,
@@ -304,9 +304,6 @@ mod tests {
 
     #[test]
     fn an_expression_of_any_kind_comes_through_the_build() {
-        use cedar_policy_core::ast::{PatternElem, UnaryOp};
-        use std::sync::Arc;
-
         let made: Vec<Policy> = include!(concat!(env!("OUT_DIR"), "/every_expression.rs"));
         let schema = include_str!("cedar/every_expression/schema.cedarschema");
         let read = compile(schema, include_str!("cedar/every_expression/policies.cedar")).unwrap();

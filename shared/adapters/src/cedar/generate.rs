@@ -4,49 +4,49 @@ use cedar_policy_core::ast::{EntityType, EntityUID, Expr, ExprKind, Literal, Pat
 
 use crate::compile::Policy;
 
-/// An expression of Rust that is these policies, where `cedar.rs` has its names.
+/// An expression of Rust that is these policies, where `cedar.rs` has `Effect`, `Policy`, `type_name` and `uid`.
 pub(crate) fn policies(policies: &[Policy]) -> String {
     let policies = policies.iter().map(|Policy { name, effect, applies }| {
         let applies = expression(applies);
         format!("Policy {{ name: {name:?}.to_owned(), effect: Effect::{effect:?}, applies: {applies} }}")
     });
-    format!("vec![{}]", list(policies))
+    format!("{{ use cedar_policy_core::ast; vec![{}] }}", list(policies))
 }
 
 fn expression(of: &Expr) -> String {
     match of.expr_kind() {
-        ExprKind::Lit(literal) => format!("Expr::val({})", value(literal)),
-        ExprKind::Var(variable) => format!("Expr::var(Var::{variable:?})"),
+        ExprKind::Lit(literal) => format!("ast::Expr::val({})", value(literal)),
+        ExprKind::Var(variable) => format!("ast::Expr::var(ast::Var::{variable:?})"),
         ExprKind::If { test_expr, then_expr, else_expr } => {
-            format!("Expr::ite({}, {}, {})", expression(test_expr), expression(then_expr), expression(else_expr))
+            format!("ast::Expr::ite({}, {}, {})", expression(test_expr), expression(then_expr), expression(else_expr))
         }
-        ExprKind::And { left, right } => format!("Expr::and({}, {})", expression(left), expression(right)),
-        ExprKind::Or { left, right } => format!("Expr::or({}, {})", expression(left), expression(right)),
-        ExprKind::UnaryApp { op, arg } => format!("Expr::unary_app(UnaryOp::{op:?}, {})", expression(arg)),
+        ExprKind::And { left, right } => format!("ast::Expr::and({}, {})", expression(left), expression(right)),
+        ExprKind::Or { left, right } => format!("ast::Expr::or({}, {})", expression(left), expression(right)),
+        ExprKind::UnaryApp { op, arg } => format!("ast::Expr::unary_app(ast::UnaryOp::{op:?}, {})", expression(arg)),
         ExprKind::BinaryApp { op, arg1, arg2 } => {
-            format!("Expr::binary_app(BinaryOp::{op:?}, {}, {})", expression(arg1), expression(arg2))
+            format!("ast::Expr::binary_app(ast::BinaryOp::{op:?}, {}, {})", expression(arg1), expression(arg2))
         }
-        ExprKind::GetAttr { expr, attr } => format!("Expr::get_attr({}, {attr:?}.into())", expression(expr)),
-        ExprKind::HasAttr { expr, attr } => format!("Expr::has_attr({}, {attr:?}.into())", expression(expr)),
+        ExprKind::GetAttr { expr, attr } => format!("ast::Expr::get_attr({}, {attr:?}.into())", expression(expr)),
+        ExprKind::HasAttr { expr, attr } => format!("ast::Expr::has_attr({}, {attr:?}.into())", expression(expr)),
         ExprKind::ExtHasAttr { expr, attrs } => {
             let others = list(attrs.tail.iter().map(|attr| format!("{attr:?}.into()")));
             let attrs = format!("({:?}.into(), vec![{others}]).into()", attrs.head);
-            format!("Expr::extended_has_attr({}, {attrs})", expression(expr))
+            format!("ast::Expr::extended_has_attr({}, {attrs})", expression(expr))
         }
         ExprKind::Like { expr, pattern } => {
             let pattern = pattern.iter().map(|part| match part {
-                PatternElem::Char(character) => format!("PatternElem::Char({character:?})"),
-                PatternElem::Wildcard => "PatternElem::Wildcard".to_owned(),
+                PatternElem::Char(character) => format!("ast::PatternElem::Char({character:?})"),
+                PatternElem::Wildcard => "ast::PatternElem::Wildcard".to_owned(),
             });
-            format!("Expr::like({}, vec![{}].into())", expression(expr), list(pattern))
+            format!("ast::Expr::like({}, vec![{}].into())", expression(expr), list(pattern))
         }
         ExprKind::Is { expr, entity_type } => {
-            format!("Expr::is_entity_type({}, {})", expression(expr), name(entity_type))
+            format!("ast::Expr::is_entity_type({}, {})", expression(expr), name(entity_type))
         }
-        ExprKind::Set(members) => format!("Expr::set(vec![{}])", list(members.iter().map(expression))),
+        ExprKind::Set(members) => format!("ast::Expr::set(vec![{}])", list(members.iter().map(expression))),
         ExprKind::Record(fields) => {
             let fields = fields.iter().map(|(field, value)| format!("({field:?}.into(), {})", expression(value)));
-            format!("Expr::record_arc(Arc::new([{}].into()))", list(fields))
+            format!("ast::Expr::record_arc(std::sync::Arc::new([{}].into()))", list(fields))
         }
         absent @ (ExprKind::Slot(_) | ExprKind::Unknown(_) | ExprKind::ExtensionFunctionApp { .. }) => {
             unreachable!("`compile` refuses {absent:?}")
