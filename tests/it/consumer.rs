@@ -22,6 +22,7 @@ use ihelper_workflow::{
     engine::{Context, Deadline, Stop, Workflow},
     ports::{Clock as _, Closing, Journal as _, Monitor, Queue as _, Unwatched},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -43,7 +44,7 @@ impl Visibility for Changes {
 }
 
 pub(crate) struct Bench {
-    pub(crate) tester: WorkflowTester,
+    pub(crate) tester: Arc<WorkflowTester>,
     changes: Arc<Changes>,
     consumer: Consumer,
 }
@@ -52,12 +53,17 @@ fn bench(workflow: WorkflowType) -> Bench {
     bench_on(workflow, WorkflowTester::new())
 }
 
-fn bench_on(workflow: WorkflowType, tester: WorkflowTester) -> Bench {
+pub(crate) fn bench_on(workflow: WorkflowType, tester: impl Into<Arc<WorkflowTester>>) -> Bench {
     bench_watched_by(workflow, tester, Arc::new(Unwatched))
 }
 
 /// A consumer whose runs are watched.
-pub(crate) fn bench_watched_by(workflow: WorkflowType, tester: WorkflowTester, monitor: Arc<dyn Monitor>) -> Bench {
+pub(crate) fn bench_watched_by(
+    workflow: WorkflowType,
+    tester: impl Into<Arc<WorkflowTester>>,
+    monitor: Arc<dyn Monitor>,
+) -> Bench {
+    let tester = tester.into();
     let changes = Arc::new(Changes::default());
     let consumer = Consumer {
         workflow,
@@ -367,6 +373,80 @@ async fn a_message_for_a_run_in_other_hands_waits_until_the_lease_is_over() {
     bench.tester.clock.advance(waiting[0].delay);
     bench.handle(&[&message]).await;
     assert_eq!(bench.tester.journal.runs()[0].status, Status::Succeeded);
+}
+
+/// A message that goes on with a run, as the queue delivers it for the `receives`th time.
+fn delivered(run: RunId, sent_at: Timestamp, receives: usize) -> SqsEvent {
+    let mut event = batch(&[&json!({"run_id": run}).to_string()]);
+    let attributes = &mut event.records[0].attributes;
+    attributes.insert("SentTimestamp".to_owned(), sent_at.as_millisecond().to_string());
+    attributes.insert("ApproximateReceiveCount".to_owned(), receives.to_string());
+    event
+}
+
+impl Bench {
+    async fn begin_late(&self, id: RunId, after: Duration) {
+        self.tester.clock.sleep(after).await;
+        let data = json!({"id": "a", "from": "a@example.com", "content": "When?"});
+        let input = ihelper_workflow::domain::input::parse(WorkflowType::EmailProcessing, data).unwrap();
+        let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: "user:alice".to_owned() };
+        self.tester.worker().begin(&input, id, origin).await.unwrap();
+    }
+
+    /// Delivers a message as the queue does, until it is deleted. Gives how often it came.
+    pub(crate) async fn deliver_until_deleted(&self, run: RunId, sent_at: Timestamp) -> usize {
+        for receives in 1..=10 {
+            let deadline = self.tester.clock.now() + Duration::from_secs(290);
+            if self.handle_batch(delivered(run, sent_at, receives), Deadline::at(deadline)).await.is_empty() {
+                return receives;
+            }
+            let invisible_for = self.changes.last_of("r0").expect("it says when it comes back");
+            self.tester.clock.sleep(invisible_for).await;
+        }
+        panic!("the message keeps coming back");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_before_the_write_of_its_run_waits_for_it_however_late_the_write_is() {
+    for (written_after_ms, most_receives) in [(1, 1), (99, 1), (101, 2), (1_000, 2), (5_000, 3), (29_000, 3)] {
+        let bench = bench(WorkflowType::EmailProcessing);
+        let (run, sent_at) = (RunId::new(bench.tester.clock.now(), 7), bench.tester.clock.now());
+        let written_after = Duration::from_millis(written_after_ms);
+        let (receives, ()) =
+            tokio::join!(bench.deliver_until_deleted(run, sent_at), bench.begin_late(run, written_after));
+        assert!(receives <= most_receives, "{receives} receives for a write after {written_after_ms} ms");
+        let runs = bench.tester.journal.runs();
+        assert_eq!((runs.len(), runs[0].status), (1, Status::Succeeded), "after {written_after_ms} ms");
+        assert_eq!(bench.tester.mailer.sent().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_a_run_that_was_never_written_is_deleted_once_that_is_certain() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let (run, sent_at) = (RunId::new(bench.tester.clock.now(), 7), bench.tester.clock.now());
+    assert_eq!(bench.deliver_until_deleted(run, sent_at).await, 3);
+    assert!(bench.tester.clock.now() >= sent_at + Duration::from_secs(30));
+    assert!(bench.tester.queue.dead_letters(WorkflowType::EmailProcessing).is_empty());
+
+    let began = bench.tester.clock.now();
+    assert_eq!(bench.deliver_until_deleted(run, sent_at).await, 1, "an old one is certain at once");
+    assert_eq!(bench.tester.clock.now(), began);
+}
+
+#[tokio::test]
+async fn a_message_from_the_future_or_of_no_time_does_not_wait_for_ever() {
+    let bench = bench(WorkflowType::EmailProcessing);
+    let run = RunId::new(bench.tester.clock.now(), 7);
+    let deadline = Deadline::at(bench.tester.clock.now() + Duration::from_secs(290));
+    let next_year = bench.tester.clock.now() + Duration::from_secs(365 * 86_400);
+    assert_eq!(bench.handle_batch(delivered(run, next_year, 2), deadline).await, ["m0"]);
+    assert!(bench.changes.last_of("r0").unwrap() <= Duration::from_secs(31));
+
+    let mut of_no_time = delivered(run, next_year, 1);
+    of_no_time.records[0].attributes.remove("SentTimestamp");
+    assert!(bench.handle_batch(of_no_time, deadline).await.is_empty());
 }
 
 #[tokio::test]

@@ -61,33 +61,26 @@ impl Call<'_> {
         }
     }
 
-    /// Should this process die, the insurance message finds the lease over, or the run queued, and the consumer goes
-    /// on from the journal.
+    /// Should this process die, the message finds the lease over, or the run queued, and the consumer goes on from the
+    /// journal. A run that is left to the consumer needs no other: a consumer that has the message before the run is written
+    /// waits for it.
     async fn begin(&self, id: RunId) -> Result<Begun, Problem> {
         let (api, workflow) = (self.api, self.input.workflow());
         let origin = Origin { trigger: Trigger::Api, id: id.to_string(), caller: self.caller.clone() };
-        let insured_after = self.insured_after();
-        if self.is_left_to_the_consumer() {
-            let (insured, begun) = futures::join!(
-                api.queue.resume(workflow, id, insured_after),
-                api.worker.begin(&self.input, id, origin),
-            );
-            let begun = begun.map_err(not_begun)?;
-            if matches!(begun, Begun::New(_)) {
-                let asked_for = api.queue.resume(workflow, id, Duration::ZERO).await;
-                // One message suffices; the other is the insurance.
-                asked_for.or(insured)?;
+        let is_left = self.is_left_to_the_consumer();
+        let comes_after = if is_left { Duration::ZERO } else { self.insured_after() };
+        let begins = async {
+            if is_left {
+                api.worker.begin(&self.input, id, origin).await
+            } else {
+                api.worker.begin_leased(&self.input, id, origin).await
             }
-            return Ok(begun);
-        }
-        let (insured, begun) = futures::join!(
-            api.queue.resume(workflow, id, insured_after),
-            api.worker.begin_leased(&self.input, id, origin),
-        );
+        };
+        let (sent, begun) = futures::join!(api.queue.resume(workflow, id, comes_after), begins);
         let begun = begun.map_err(not_begun)?;
-        if insured.is_err() && matches!(begun, Begun::New(_)) {
+        if sent.is_err() && matches!(begun, Begun::New(_)) {
             // Once more before the first step: without it the run would hang on this process.
-            api.queue.resume(workflow, id, insured_after).await?;
+            api.queue.resume(workflow, id, comes_after).await?;
         }
         Ok(begun)
     }

@@ -66,6 +66,14 @@ const HAND_OVER_TIME: Duration = Duration::from_secs(10);
 // How much longer than a lease a message stays invisible, so that who receives it again finds the lease over.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(1);
 
+// A call of the API sends a run's message while it writes the run, and ends after 29 s: what is not there by then was never
+// begun.
+const LONGEST_BEGINNING: Duration = Duration::from_secs(30);
+// Most such writes are done a moment later.
+const MOMENT: Duration = Duration::from_millis(100);
+// When a message comes back whose run was not there then either.
+const SOON: Duration = Duration::from_secs(1);
+
 // Runs are listed by the time in their ids; one from the future would stand before all others for good.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
@@ -150,7 +158,7 @@ impl Consumer {
         let body = message.body.as_deref().unwrap_or_default();
         let outcome = match self.read(message, body).await {
             Ok(Message::Resume(run)) if is_redriven(message) => return self.retry(run, deadline).await,
-            Ok(Message::Resume(run)) => self.worker.resume(run, deadline).await.map(|outcome| (run, outcome)),
+            Ok(Message::Resume(run)) => return self.go_on(run, message, deadline).await,
             Ok(Message::Start { input, run_id, source }) => {
                 if let Some(age) = age_of_new(message, self.clock.now()) {
                     self.worker.monitor().note(&Seen::Received { workflow: self.workflow, age });
@@ -187,7 +195,7 @@ impl Consumer {
                 self.bury(&letter).await
             }
             Err(failure) if failure.kind == Kind::NotFound => {
-                // An insurance message of a call that broke off before its run was written.
+                // It was never begun, or was kept as long as runs are kept.
                 tracing::warn!(error.message = failure.message, "a message names a run that does not exist");
                 Verdict::Delete
             }
@@ -196,6 +204,32 @@ impl Consumer {
                 Verdict::Return { after: None }
             }
         }
+    }
+
+    /// Goes on with a run whose message may have come before the write that begins it. It is looked for again a moment
+    /// later, then soon, and at last when that write must be over: then a call broke off before it, and there is no run.
+    async fn go_on(&self, run: RunId, message: &SqsMessage, deadline: Deadline) -> Verdict {
+        let is_missing =
+            |outcome: &Result<_, Failure>| outcome.as_ref().is_err_and(|failure| failure.kind == Kind::NotFound);
+        let mut outcome = self.worker.resume(run, deadline).await;
+        if is_missing(&outcome) && !self.left_to_begin(message).is_zero() {
+            self.clock.sleep(MOMENT).await;
+            outcome = self.worker.resume(run, deadline).await;
+        }
+        let left = self.left_to_begin(message);
+        if is_missing(&outcome) && !left.is_zero() {
+            tracing::info!(run.id = %run, "a message names a run that is not written yet");
+            let after = if is_first_receive(message) { SOON } else { whole_seconds(left) };
+            return Verdict::Return { after: Some(after) };
+        }
+        let body = message.body.as_deref().unwrap_or_default();
+        self.verdict(body, outcome.map(|outcome| (run, outcome))).await
+    }
+
+    /// How long the write that begins a message's run may still take.
+    fn left_to_begin(&self, message: &SqsMessage) -> Duration {
+        let ends = sent_at(message).and_then(|sent_at| sent_at.checked_add(LONGEST_BEGINNING).ok());
+        ends.map_or(Duration::ZERO, |ends| until(ends, self.clock.now()).min(LONGEST_BEGINNING))
     }
 
     /// Reads a message, and fetches the data that it only refers to.
@@ -379,9 +413,12 @@ fn sent_at(message: &SqsMessage) -> Option<Timestamp> {
 /// How long a message waited that comes out of its queue for the first time. Later ones were put back, or held back, on
 /// purpose.
 fn age_of_new(message: &SqsMessage, now: Timestamp) -> Option<Duration> {
-    let is_first = message.attributes.get("ApproximateReceiveCount").is_some_and(|count| count == "1");
     let age = Duration::try_from(now.duration_since(sent_at(message)?)).unwrap_or_default();
-    (is_first && !is_redriven(message)).then_some(age)
+    (is_first_receive(message) && !is_redriven(message)).then_some(age)
+}
+
+fn is_first_receive(message: &SqsMessage) -> bool {
+    message.attributes.get("ApproximateReceiveCount").is_some_and(|count| count == "1")
 }
 
 /// The trace of who sent a message.
