@@ -98,10 +98,15 @@ pub(crate) async fn process(
     refuse_stored_objects(&api, &principal, &input)?;
     let preference = Preference::read(&headers);
     let call = Call { api: &api, caller, input, preference, began };
-    let mut answer = match key {
-        Some(key) => call.once(key).await?,
-        None => call.cached(says_no_cache(&headers)).await,
+    let answered = async {
+        match key {
+            Some(key) => call.once(key).await,
+            None => Ok(call.cached(says_no_cache(&headers)).await),
+        }
     };
+    // The first call of a process waits for the store, and its queue is made ready meanwhile.
+    let (answer, ()) = futures::join!(answered, async { api.queue.prepare() });
+    let mut answer = answer?;
     if let Some(applied) = preference.applied(answer.status()) {
         answer.headers_mut().insert("preference-applied", applied);
     }

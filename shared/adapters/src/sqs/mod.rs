@@ -19,7 +19,7 @@ mod starts;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -177,6 +177,10 @@ impl fmt::Debug for SqsQueue {
 
 #[async_trait]
 impl Queue for SqsQueue {
+    fn prepare(&self) {
+        LazyLock::force(&self.client);
+    }
+
     async fn resume(&self, workflow: WorkflowType, run: RunId, delay: Duration) -> Result<(), Failure> {
         if delay > LONGEST_DELAY {
             return Err(Failure::validation("a delay of more than five years is taken for a mistake"));

@@ -14,6 +14,10 @@ pub const LARGEST_DATA: u64 = 32 * 1024 * 1024;
 /// The workflows' queues.
 #[async_trait]
 pub trait Queue: Send + Sync {
+    /// Makes ready what the first message would otherwise wait for, without a call to anybody. Nothing, unless said
+    /// otherwise.
+    fn prepare(&self) {}
+
     /// Asks the workflow's consumer to go on with a run, after a delay of any length up to [`LONGEST_DELAY`]. The
     /// message may come early or twice; a run that is not due says so.
     ///
