@@ -37,6 +37,15 @@ pub fn definition(workflow: WorkflowType) -> Result<Arc<Definition>, Failure> {
     LazyLock::force(definition).clone()
 }
 
+/// The number of that definition. Whoever only names it need not read it.
+pub const fn version(workflow: WorkflowType) -> u32 {
+    match workflow {
+        WorkflowType::EmailProcessing => include!(concat!(env!("OUT_DIR"), "/email_processing.version")),
+        WorkflowType::DocumentReview => include!(concat!(env!("OUT_DIR"), "/document_review.version")),
+        WorkflowType::TaskAutomation => include!(concat!(env!("OUT_DIR"), "/task_automation.version")),
+    }
+}
+
 type Read = LazyLock<Result<Arc<Definition>, Failure>>;
 
 fn read(json: &str) -> Result<Arc<Definition>, Failure> {
@@ -53,7 +62,7 @@ pub fn definitions() -> Result<Vec<Definition>, Failure> {
 
 /// The definitions, ready for a worker.
 pub const fn known_definitions() -> Definitions {
-    Definitions::read_by(definition)
+    Definitions::read_by(definition, version)
 }
 
 #[cfg(test)]
@@ -78,6 +87,7 @@ mod tests {
         for definition in definitions().unwrap() {
             let name = format!("definitions/{}", definition.workflow.name());
             assert_eq!(definition, Definition::parse(&file(&name)).unwrap());
+            assert_eq!(version(definition.workflow), definition.version, "{name}");
         }
     }
 }

@@ -37,16 +37,26 @@ pub struct Definitions {
 /// Tells the one version of a workflow that is built in.
 type Source = fn(WorkflowType) -> Result<Arc<Definition>, Failure>;
 
+/// Tells its number.
+type Number = fn(WorkflowType) -> u32;
+
 #[derive(Clone)]
 enum BuiltIn {
     Given(HashMap<WorkflowType, BTreeMap<u32, Arc<Definition>>>),
-    Read(Source),
+    Read(Source, Number),
 }
 
 impl BuiltIn {
+    fn highest_number(&self, workflow: WorkflowType) -> Result<u32, Failure> {
+        match self {
+            Self::Read(_, number) => Ok(number(workflow)),
+            Self::Given(_) => Ok(self.highest(workflow)?.version),
+        }
+    }
+
     fn highest(&self, workflow: WorkflowType) -> Result<Arc<Definition>, Failure> {
         let given = match self {
-            Self::Read(source) => return source(workflow),
+            Self::Read(source, _) => return source(workflow),
             Self::Given(all) => all.get(&workflow).and_then(BTreeMap::last_key_value),
         };
         let highest = given.map(|(_, definition)| Arc::clone(definition));
@@ -55,7 +65,7 @@ impl BuiltIn {
 
     fn version(&self, workflow: WorkflowType, number: u32) -> Result<Option<Arc<Definition>>, Failure> {
         match self {
-            Self::Read(source) => Ok(Some(source(workflow)?).filter(|definition| definition.version == number)),
+            Self::Read(source, only) => (only(workflow) == number).then(|| source(workflow)).transpose(),
             Self::Given(all) => Ok(all.get(&workflow).and_then(|versions| versions.get(&number)).cloned()),
         }
     }
@@ -84,9 +94,10 @@ impl Definitions {
         Self { built_in: BuiltIn::Given(all), stored: None }
     }
 
-    /// What this tells of a workflow is built in. It is asked whenever a run needs that, and not before.
-    pub const fn read_by(source: Source) -> Self {
-        Self { built_in: BuiltIn::Read(source), stored: None }
+    /// What `source` tells of a workflow is built in, under this number. It is asked whenever a run needs that, and not
+    /// before.
+    pub const fn read_by(source: Source, number: Number) -> Self {
+        Self { built_in: BuiltIn::Read(source, number), stored: None }
     }
 
     /// The same, and those of a store, which says what is current once somebody told it.
@@ -108,7 +119,7 @@ impl Definitions {
     pub(super) async fn version_for(&self, workflow: WorkflowType, run: RunId) -> Result<u32, Failure> {
         match self.pointer(workflow).await? {
             Some(pointer) => Ok(pointer.version_for(run)),
-            None => Ok(self.built_in(workflow)?.version),
+            None => self.built_in.highest_number(workflow),
         }
     }
 
@@ -116,7 +127,7 @@ impl Definitions {
     pub(super) async fn mark(&self, workflow: WorkflowType) -> Result<String, Failure> {
         match self.pointer(workflow).await? {
             Some(pointer) => Ok(format!("{}r{}", pointer.current, pointer.revision)),
-            None => Ok(self.built_in(workflow)?.version.to_string()),
+            None => Ok(self.built_in.highest_number(workflow)?.to_string()),
         }
     }
 
