@@ -17,12 +17,13 @@ use std::{collections::HashSet, fmt, sync::LazyLock};
 
 use cedar_policy_core::{
     ast::{
-        Context, Effect, Eid, Entity, EntityType, EntityUID, Literal, PartialValue, Request, RequestSchemaAllPass,
-        SlotEnv, Value, ValueKind,
+        self, Context, Effect, Eid, Entity, EntityType, EntityUID, InternalName, Literal, PartialValue, Request,
+        RequestSchemaAllPass, SlotEnv, Value, ValueKind,
     },
     entities::{Entities, NoEntitiesSchema, TCComputation},
     evaluator::Evaluator,
     extensions::Extensions,
+    parser::{Node, cst},
 };
 use ihelper_workflow::{
     domain::WorkflowType,
@@ -214,8 +215,16 @@ fn kind_of(what: What<'_>) -> &'static str {
     }
 }
 
+/// A name of the schema. Cedar would take it by a regular expression, and that be made first.
 fn type_name(name: &str) -> EntityType {
-    EntityType::from_normalized_str(name).expect("a name of the schema is one")
+    let part = |part: &str| {
+        let part = Node::new(Some(cst::Ident::Ident(part.into())));
+        part.to_valid_ident().expect("a name of the schema is one")
+    };
+    let (path, last) = name.rsplit_once("::").map_or((None, name), |(path, last)| (Some(path), last));
+    let path = path.into_iter().flat_map(|path| path.split("::"));
+    let name = ast::Name::try_from(InternalName::new(part(last), path.map(part), None));
+    name.expect("no name of the schema is one of Cedar's own").into()
 }
 
 static ACTION: Name = LazyLock::new(|| type_name("Ihelper::Action"));
@@ -289,6 +298,14 @@ mod tests {
             let resources = schema.resources_for_action(&asked).unwrap().map(ToString::to_string).collect();
             assert_eq!((names(by), names(of)), (principals, resources), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_name_is_the_one_that_cedar_reads() {
+        for name in ["Ihelper::Workflow", "User", "One::Two::Three"] {
+            assert_eq!(type_name(name), name.parse().unwrap());
+        }
+        assert!(std::panic::catch_unwind(|| type_name("__cedar::User")).is_err());
     }
 
     #[test]
