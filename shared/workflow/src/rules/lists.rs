@@ -5,14 +5,19 @@
 //! words: "order" is not in "border".
 
 /// A list of words or phrases; [`list!`] makes one.
-pub(super) struct List(pub(super) &'static [&'static str]);
+pub(super) struct List {
+    entries: &'static [&'static str],
+    /// A bit for each byte that one of them begins with. Most words begin with none, and are held against no entry then.
+    firsts: [u64; 4],
+}
 
 /// A [`List`] of a text.
 macro_rules! list {
     ($text:expr $(,)?) => {{
         const TEXT: &str = $text;
         const ENTRIES: [&str; $crate::rules::lists::count(TEXT)] = $crate::rules::lists::entries(TEXT);
-        $crate::rules::lists::List(&ENTRIES)
+        const LIST: $crate::rules::lists::List = $crate::rules::lists::List::of(&ENTRIES);
+        LIST
     }};
 }
 pub(super) use list;
@@ -47,19 +52,37 @@ pub(super) const fn entries<const COUNT: usize>(text: &'static str) -> [&'static
 }
 
 impl List {
+    /// A list of these. One that is empty does not compile.
+    pub(super) const fn of(entries: &'static [&'static str]) -> Self {
+        let (mut firsts, mut at) = ([0; 4], 0);
+        while at < entries.len() {
+            let first = entries[at].as_bytes()[0];
+            firsts[first as usize / 64] |= 1 << (first % 64);
+            at += 1;
+        }
+        Self { entries, firsts }
+    }
+
     /// Its entries in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> + use<> {
-        self.0.iter().copied()
+        self.entries.iter().copied()
     }
 
     /// Whether the word or phrase is one of them.
     pub(super) fn has(&self, entry: &str) -> bool {
-        self.0.contains(&entry)
+        self.one_begins_as(entry) && self.entries.contains(&entry)
     }
 
     /// Whether the text begins with one of them.
     pub(super) fn begins(&self, text: &str) -> bool {
-        self.iter().any(|own| text.strip_prefix(own).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+        self.one_begins_as(text)
+            && self
+                .iter()
+                .any(|own| text.strip_prefix(own).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+    }
+
+    fn one_begins_as(&self, text: &str) -> bool {
+        text.bytes().next().is_some_and(|first| self.firsts[usize::from(first / 64)] & (1 << (first % 64)) != 0)
     }
 
     /// Whether one of them stands anywhere in the text.
