@@ -6,8 +6,10 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -32,6 +34,8 @@ use crate::{
 
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
 const LOG_LEVEL: &str = "LOG_LEVEL";
+/// Below those that Linux takes for connections (`net.ipv4.ip_local_port_range`, from 32768 on).
+const PORTS: Range<u16> = 20_000..32_000;
 /// Beyond this the emulator does not come up any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -138,6 +142,15 @@ async fn connected(address: SocketAddr) -> Result<TcpStream, Failed> {
     }
 }
 
+/// An address that nobody listens at, none of those that connections are made from: whoever tries one of them before
+/// somebody listens there may come to be connected with themselves.
 async fn free_address() -> Result<SocketAddr, Failed> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in PORTS {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    Err(format!("no port of {PORTS:?} is free").into())
 }

@@ -23,7 +23,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use ihelper_testkit::memory::SigningKey;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::{ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{CipherSuite, ServerConfig, pki_types::PrivateKeyDer, server::NoServerSessionStorage};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -74,11 +74,17 @@ impl Service {
         std::fs::write(&aws_certificates, format!("{AMAZON}\n{}", cert.pem()))?;
 
         let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut provider = rustls::crypto::ring::default_provider();
+        // As the services of AWS choose, whatever a client would rather have.
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)?;
+        config.ignore_client_order = true;
+        // Store and queue are two hosts on AWS: what one of them said shortens no handshake with the other.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = format!("https://localhost:{}", listener.local_addr()?.port());
         let counts = Arc::new(Counts::default());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ihelper_testkit::memory::MemoryIssuer;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     Failed,
@@ -12,7 +12,6 @@ use crate::{
         Door, Environment, FUNCTIONS,
         build::{self, BARE, ECHO, MEMORY_API},
         emulator::Emulator,
-        request,
         service::Service,
     },
     router::quantiles,
@@ -87,6 +86,7 @@ async fn api_in_memory(environment: &Environment) -> Result<Measured, Failed> {
     Ok(measured("a run of mail by the API, ports in memory".to_owned(), own, ECHO, other, true))
 }
 
+/// Both get the same events, so that what it takes to pass one on is on either side.
 async fn in_turns(
     binary: &Path,
     event: impl Fn(usize) -> Value,
@@ -97,15 +97,15 @@ async fn in_turns(
     let mut own = Emulator::start(binary, environment).await?;
     let mut other = Emulator::start(&build::peer(beside)?, environment).await?;
     let (mut own_ms, mut other_ms) = (Vec::new(), Vec::new());
-    let asked = if beside == ECHO { request("POST", "/echo", None, "{}") } else { json!({}) };
     for number in 0..INVOCATIONS + STARTING {
         let counts = number >= STARTING;
-        let (answer, took) = own.invoke(&event(number)).await?;
+        let event = event(number);
+        let (answer, took) = own.invoke(&event).await?;
         if let Some(complaint) = complaint(&answer) {
             return Err(complaint.into());
         }
         own_ms.extend(counts.then_some(took.as_secs_f64() * 1e3));
-        let (_, took) = other.invoke(&asked).await?;
+        let (_, took) = other.invoke(&event).await?;
         other_ms.extend(counts.then_some(took.as_secs_f64() * 1e3));
     }
     Ok((own_ms, other_ms))
