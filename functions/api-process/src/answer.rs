@@ -85,7 +85,7 @@ pub(crate) async fn outcome_of(api: &Api, caller: &str, run: Run) -> Result<Resp
                 result_url: None,
                 result_expires_at: None,
             };
-            fit(api, caller, run.id, json!(body), &["result"]).await
+            fit(api, caller, run.id, &body, &["result"]).await
         }
         (Status::Cancelled, _) => Err(Problem::RunCancelled(run.id)),
         (Status::Failed, Some(failure)) => Err(Problem::RunFailed(run.id, failure)),
@@ -100,19 +100,24 @@ pub(crate) async fn fit(
     api: &Api,
     caller: &str,
     run: RunId,
-    mut body: Value,
+    body: &impl Serialize,
     fields: &[&str],
 ) -> Result<Response, Problem> {
-    let mut text = body.to_string();
-    for field in fields {
-        if bytes_in_response(&text) <= MAX_ANSWER_BYTES {
-            break;
+    let mut text = serde_json::to_string(body).map_err(|_| Problem::Internal)?;
+    // Most answers fit, and are not taken apart.
+    if bytes_in_response(&text) > MAX_ANSWER_BYTES {
+        let mut body = json!(body);
+        for field in fields {
+            let Some(value) = body.as_object_mut().and_then(|body| body.remove(*field)) else { continue };
+            let bytes = value.to_string().into_bytes();
+            let handout = api.uploads.lay_down(caller, &format!("{run}-{field}"), bytes).await?;
+            body[format!("{field}_url")] = json!(handout.url);
+            body[format!("{field}_expires_at")] = json!(handout.expires_at);
+            text = body.to_string();
+            if bytes_in_response(&text) <= MAX_ANSWER_BYTES {
+                break;
+            }
         }
-        let Some(value) = body.as_object_mut().and_then(|body| body.remove(*field)) else { continue };
-        let handout = api.uploads.lay_down(caller, &format!("{run}-{field}"), value.to_string().into_bytes()).await?;
-        body[format!("{field}_url")] = json!(handout.url);
-        body[format!("{field}_expires_at")] = json!(handout.expires_at);
-        text = body.to_string();
     }
     Ok(([(header::CONTENT_TYPE, JSON)], text).into_response())
 }

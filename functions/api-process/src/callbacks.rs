@@ -23,7 +23,7 @@ use ihelper_workflow::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
@@ -212,7 +212,7 @@ async fn question(api: &Api, run: RunId, name: &str, asked: &Asked) -> Result<Re
         asks_expires_at: None,
     };
     // Whoever has the token may read it, and has no name here.
-    fit(api, &format!("callback:{run}"), run, json!(body), &["asks"]).await
+    fit(api, &format!("callback:{run}"), run, &body, &["asks"]).await
 }
 
 fn token_of(query: Option<&str>) -> Result<Option<String>, Problem> {
@@ -393,6 +393,8 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn format(accept: Option<&'static str>) -> Format {

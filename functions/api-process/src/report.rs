@@ -74,7 +74,7 @@ pub(crate) async fn show(
         })?;
         text_of(HTML, page)
     } else if json > markdown {
-        fit(&api, &principal.caller(), run.id, serde_json::json!(reviewed), &["findings", "report"]).await?
+        fit(&api, &principal.caller(), run.id, &reviewed, &["findings", "report"]).await?
     } else {
         text_of(MARKDOWN, reviewed.report.markdown)
     };

@@ -16,7 +16,7 @@ use ihelper_workflow::{
 };
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
@@ -77,7 +77,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn show(State(api): State<Arc<Api>>, principal: Principal, id: Id) -> Result<Response, Problem> {
     let (run, steps) = find(&api, &principal, &id, Action::ViewRun).await?;
-    fit(&api, &principal.caller(), run.id, json!(describe(&run, &steps)), &["result", "steps"]).await
+    fit(&api, &principal.caller(), run.id, &describe(&run, &steps), &["result", "steps"]).await
 }
 
 /// A page of runs, newest first.

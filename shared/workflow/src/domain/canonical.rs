@@ -3,6 +3,7 @@
 //! Whether `serde_json` keeps the order of fields is a feature that any crate of a binary may switch on, so nothing here
 //! rests on it.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The JSON text of a value, its fields sorted by their names.
@@ -32,7 +33,7 @@ fn write(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => text.push_str(&json(value)),
     }
 }
 
@@ -44,11 +45,15 @@ fn write_fields(fields: &Map<String, Value>, text: &mut String) {
         if number > 0 {
             text.push(',');
         }
-        text.push_str(&Value::from(name.as_str()).to_string());
+        text.push_str(&json(name));
         text.push(':');
         write(value, text);
     }
     text.push('}');
+}
+
+fn json(scalar: &impl Serialize) -> String {
+    serde_json::to_string(scalar).expect("a scalar is JSON")
 }
 
 #[cfg(test)]
