@@ -93,18 +93,16 @@ pub(super) fn references(text: &str, limit: usize) -> Vec<String> {
             }
             expecting = false;
         } else {
-            let goes_on = matches!(
-                folded(beginning(trimmed)).as_str(),
-                "no" | "nr" | "number" | "nummer" | "id" | "is" | "ist" | ""
-            );
-            expecting = is_label(trimmed) || (expecting && goes_on);
+            expecting = is_label(trimmed) || (expecting && goes_on(trimmed));
         }
     }
     found
 }
 
-fn beginning(piece: &str) -> &str {
-    super::text::beginning(piece, 24)
+// Whether a label goes on with it: "invoice no. 7".
+fn goes_on(piece: &str) -> bool {
+    let word = folded(super::text::beginning(piece, 24));
+    matches!(word.as_str(), "no" | "nr" | "number" | "nummer" | "id" | "is" | "ist" | "")
 }
 
 fn is_label(piece: &str) -> bool {
@@ -115,7 +113,7 @@ fn is_label(piece: &str) -> bool {
         aktenzeichen | sendungsnummer | angebot",
     );
     let word = piece.trim_matches(|mark: char| !mark.is_alphanumeric());
-    word.len() <= 24 && LABELS.has(&folded(word))
+    word.len() <= 24 && LABELS.may_have(word) && LABELS.has(&folded(word))
 }
 
 // After a label: anything short with a digit that is no date and no amount.

@@ -73,6 +73,12 @@ impl List {
         self.one_begins_as(entry) && self.entries.contains(&entry)
     }
 
+    /// Whether it is worth while to put a word into the form of the list: `false` only where none of them begins as it does.
+    pub(super) fn may_have(&self, word: &str) -> bool {
+        let first = word.bytes().next().unwrap_or_default();
+        !first.is_ascii() || self.has_first(first.to_ascii_lowercase())
+    }
+
     /// Whether the text begins with one of them.
     pub(super) fn begins(&self, text: &str) -> bool {
         self.one_begins_as(text)
@@ -82,7 +88,11 @@ impl List {
     }
 
     fn one_begins_as(&self, text: &str) -> bool {
-        text.bytes().next().is_some_and(|first| self.firsts[usize::from(first / 64)] & (1 << (first % 64)) != 0)
+        text.bytes().next().is_some_and(|first| self.has_first(first))
+    }
+
+    fn has_first(&self, first: u8) -> bool {
+        self.firsts[usize::from(first / 64)] & (1 << (first % 64)) != 0
     }
 
     /// Whether one of them stands anywhere in the text.
@@ -136,5 +146,6 @@ mod tests {
         assert!(LIST.has("on time") && !LIST.has("on"));
         assert!(LIST.is_in("an order!") && LIST.is_in("border order") && !LIST.is_in("borders") && !LIST.is_in(""));
         assert!(LIST.begins("größe 5") && !LIST.begins("größen") && !LIST.begins("an order"));
+        assert!(LIST.may_have("Order") && LIST.may_have("Ölpreis") && !LIST.may_have("border") && !LIST.may_have(""));
     }
 }
