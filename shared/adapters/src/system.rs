@@ -1,6 +1,6 @@
 //! The system's clock and randomness.
 
-use std::{io::Read as _, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt as _, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use ihelper_workflow::ports::{Clock, Entropy};
@@ -38,10 +38,12 @@ impl Entropy for SystemEntropy {
 
 /// The most memory that this process has held, in bytes; zero where the system does not tell.
 pub fn peak_memory_bytes() -> u64 {
-    // The kernel writes its status into less than this.
+    // Every invocation asks. The kernel writes the status anew for each that reads it from the beginning.
+    static STATUS: LazyLock<io::Result<File>> = LazyLock::new(|| File::open("/proc/self/status"));
+    // It writes less than this.
     let mut status = [0; 4096];
-    let read = std::fs::File::open("/proc/self/status").and_then(|mut file| file.read(&mut status));
-    let status = &status[..read.unwrap_or_default()];
+    let read = STATUS.as_ref().map_or(0, |file| file.read_at(&mut status, 0).unwrap_or_default());
+    let status = &status[..read];
     peak_memory_in(&String::from_utf8_lossy(status)).unwrap_or_default()
 }
 
