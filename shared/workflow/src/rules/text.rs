@@ -489,11 +489,8 @@ fn evident_language(sample: &str) -> Option<&'static str> {
         }
     }
     let leaves_no_doubt = |own: usize, other: usize| own >= 4 && own * 10 >= words && other * 10 <= own;
-    match () {
-        () if leaves_no_doubt(english, german) => Some("eng"),
-        () if leaves_no_doubt(german, english) => Some("deu"),
-        () => None,
-    }
+    let is_english = leaves_no_doubt(english, german);
+    is_english.then_some("eng").or_else(|| leaves_no_doubt(german, english).then_some("deu"))
 }
 
 #[cfg(test)]
