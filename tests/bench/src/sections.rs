@@ -41,9 +41,9 @@ pub(crate) async fn cold(report: &mut Report) -> Result<(), Failed> {
         "From the start of the process to its first answer, under the runtime interface emulator, in milliseconds: \
          medians of {} starts of each kind, in turns, and of the ratios of each round. \"Nothing\" is an invocation without a \
          call to anybody; \"first calls\" has the first handshakes with store and queue, which a TLS server on this machine \
-         answers, and nothing of a workflow (the API checks no token then; among the claims stands what it takes with one, \
-         for which it asks the issuer); \"a run\" is a whole run of the typical input, mail and all. The \
-         bare function answers and builds no client.",
+         answers that chooses ciphers as those of AWS do and resumes no session, and nothing of a workflow (the API checks \
+         no token then; among the claims stands what it takes with one, for which it asks the issuer); \"a run\" is a whole \
+         run of the typical input, mail and all. The bare function answers and builds no client.",
         cold::STARTS
     ))?;
     let all = cold::measure().await?;
@@ -97,8 +97,9 @@ pub(crate) async fn cold(report: &mut Report) -> Result<(), Failed> {
 pub(crate) async fn warm(report: &mut Report) -> Result<(), Failed> {
     report.say("## Warm invocations")?;
     report.say(&format!(
-        "Under the runtime interface emulator, in milliseconds: {} invocations of each kind, in turns. Claim: a run by \
-         the API on ports in memory takes at the 99th of a hundred at most {} ms more than a function that echoes.",
+        "Under the runtime interface emulator, in milliseconds: {} invocations of each kind, in turns, with the functions on \
+         a core of their own. Claim: a run by the API on ports in memory takes at the 99th of a hundred at most {} ms more \
+         than a function that echoes the same calls.",
         warm::INVOCATIONS,
         warm::LIMIT_MS
     ))?;

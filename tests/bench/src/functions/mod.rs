@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod build;
 pub mod cold;
+pub mod cores;
 pub mod emulator;
 pub mod memory;
 pub mod process;

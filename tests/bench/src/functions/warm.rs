@@ -11,6 +11,7 @@ use crate::{
     functions::{
         Door, Environment, FUNCTIONS,
         build::{self, BARE, ECHO, MEMORY_API},
+        cores::Apart,
         emulator::Emulator,
         service::Service,
     },
@@ -94,6 +95,7 @@ async fn in_turns(
     environment: &Environment,
     complaint: impl Fn(&Value) -> Option<String>,
 ) -> Result<(Vec<f64>, Vec<f64>), Failed> {
+    let apart = Apart::begin()?;
     let mut own = Emulator::start(binary, environment).await?;
     let mut other = Emulator::start(&build::peer(beside)?, environment).await?;
     let (mut own_ms, mut other_ms) = (Vec::new(), Vec::new());
@@ -107,6 +109,11 @@ async fn in_turns(
         own_ms.extend(counts.then_some(took.as_secs_f64() * 1e3));
         let (_, took) = other.invoke(&event).await?;
         other_ms.extend(counts.then_some(took.as_secs_f64() * 1e3));
+        if let (0, Some(apart)) = (number, &apart) {
+            // The emulator has started them by now.
+            apart.give_core_to(own.function()?)?;
+            apart.give_core_to(other.function()?)?;
+        }
     }
     Ok((own_ms, other_ms))
 }
