@@ -6,7 +6,10 @@
 //!
 //! Deliberately absent: includes, imports and loaders. A template is one text.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
 
@@ -20,6 +23,12 @@ const RECURSION: usize = 32;
 // each of them writes.
 const LONGEST_OUTPUT: usize = 1 << 20;
 
+// As many compiled templates are kept, of no more than this many bytes each: a definition has some ten of a page or two.
+const MOST_KEPT: usize = 64;
+const LONGEST_KEPT: usize = 16 << 10;
+// What a template is called in its environment. It knows no other, and itself by no name that can be written.
+const ONLY: &str = "\0";
+
 /// What templates and expressions speak of, by name.
 pub(crate) type Values = BTreeMap<String, serde_json::Value>;
 
@@ -29,8 +38,8 @@ pub(crate) type Values = BTreeMap<String, serde_json::Value>;
 /// This returns an error of kind `Validation` that names the template, and the variable where one is missing, when
 /// the template has a mistake, uses what does not exist or takes too long.
 pub(crate) fn render(name: &str, source: &str, values: &Values) -> Result<String, Failure> {
-    let environment = environment();
-    let template = environment.template_from_named_str(name, source).map_err(|error| failure(name, &error, &[]))?;
+    let compiled = compiled(source).map_err(|error| failure(name, &error, &[]))?;
+    let template = compiled.get_template(ONLY).map_err(|error| failure(name, &error, &[]))?;
     let mut output = Bounded { bytes: Vec::new() };
     template.render_captured_to(context(values), &mut output).map_err(|error| {
         let mut missing: Vec<String> = template
@@ -42,6 +51,27 @@ pub(crate) fn render(name: &str, source: &str, values: &Values) -> Result<String
         failure(name, &error, &missing)
     })?;
     String::from_utf8(output.bytes).map_err(|_| Failure::validation(format!("template `{name}`: output is not text")))
+}
+
+/// An environment with this template alone, by the name [`ONLY`]; those of the process's last runs are kept, since most
+/// runs fill the same ones.
+fn compiled(source: &str) -> Result<Arc<Environment<'static>>, minijinja::Error> {
+    static KEPT: LazyLock<Mutex<HashMap<String, Arc<Environment<'static>>>>> = LazyLock::new(Mutex::default);
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiled) = kept().get(source) {
+        return Ok(Arc::clone(compiled));
+    }
+    let mut environment = environment();
+    environment.add_template_owned(ONLY, source.to_owned())?;
+    let compiled = Arc::new(environment);
+    if source.len() <= LONGEST_KEPT {
+        let mut kept = kept();
+        if kept.len() >= MOST_KEPT {
+            kept.clear();
+        }
+        kept.insert(source.to_owned(), Arc::clone(&compiled));
+    }
+    Ok(compiled)
 }
 
 /// Fills a text. One that is a single expression, `{{ … }}`, keeps that expression's type: a list stays a list.
@@ -234,6 +264,31 @@ mod tests {
         let shown =
             render("x", "{{ text }} {{ list[0] }} {{ list[4].a }}{% if text is defined %}!{% endif %}", &values);
         assert_eq!(shown.unwrap(), "{{ 7 * 7 }} <b> & {% raw %} 1 b!");
+    }
+
+    #[test]
+    fn templates_are_filled_anew_each_time_however_many_there_are() {
+        for round in ["first", "second"] {
+            for number in 0..3 * MOST_KEPT {
+                let source = format!("{number} {{{{ a }}}}");
+                let shown = render("x", &source, &values(json!({ "a": round })));
+                assert_eq!(shown.unwrap(), format!("{number} {round}"));
+            }
+        }
+        let long = "a".repeat(LONGEST_KEPT) + "{{ a }}";
+        assert!(render("x", &long, &values(json!({ "a": "b" }))).unwrap().ends_with("ab"));
+    }
+
+    #[test]
+    fn a_template_is_nobody_elses_and_its_mistake_is_told_under_each_of_its_names() {
+        assert_eq!(render("mine", "mine", &Values::new()).unwrap(), "mine");
+        for name in ["mine", "{% include 'mine' %}", ONLY] {
+            assert!(problem(&format!("{{% include '{name}' %}}")).contains("`greeting`"), "{name}");
+        }
+        for name in ["one", "other"] {
+            let error = render(name, "{{ absent }}", &Values::new()).unwrap_err();
+            assert_eq!(error.message, format!("template `{name}` in line 1: no variable `absent`"));
+        }
     }
 
     #[test]
