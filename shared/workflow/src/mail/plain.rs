@@ -33,18 +33,25 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
 /// Spaces at a line's end stay: `-- ` and flowed text need them.
 pub(crate) fn clean(text: &str, limit: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(limit.saturating_mul(4)));
-    let mut characters = text.chars().peekable();
+    let mut rest = text;
     let mut count = 0;
-    while let Some(character) = characters.next() {
+    loop {
+        // Most of a text, and each byte of it a character.
+        let plain = rest.bytes().position(|byte| !matches!(byte, b'\n' | b'\t' | b' '..=b'~')).unwrap_or(rest.len());
+        let taken = plain.min(limit - count);
+        cleaned.push_str(&rest[..taken]);
+        count += taken;
+        let mut characters = rest[taken..].chars();
+        let Some(character) = characters.next() else { break };
+        rest = characters.as_str();
         let shown = match character {
             '\r' => {
-                characters.next_if_eq(&'\n');
+                rest = rest.strip_prefix('\n').unwrap_or(rest);
                 '\n'
             }
             '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => '\n',
-            '\n' | '\t' => character,
             '\u{a0}' => ' ',
-            _ if character.is_control() || is_invisible(character) => continue,
+            _ if character.is_control() && !matches!(character, '\n' | '\t') || is_invisible(character) => continue,
             _ => character,
         };
         if count == limit {
@@ -115,7 +122,25 @@ fn is_invisible(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_cleaned_shows_and_is_the_beginning_of_what_a_higher_limit_keeps(
+            text in "(\\PC|[a-z \r\n\t\0\u{85}\u{a0}\u{200b}\u{2028}é’]){0,60}",
+            limit in 0_usize..70,
+        ) {
+            let whole = clean(&text, usize::MAX);
+            prop_assert_eq!(clean(&text, limit), whole.chars().take(limit).collect::<String>());
+            let shows = |one: char| !is_invisible(one) && (!one.is_control() || matches!(one, '\n' | '\t'));
+            prop_assert!(whole.chars().all(shows));
+            // Characters by themselves are what they are beside others, but that two can be one line break.
+            let one_by_one: String = text.replace("\r\n", "\n").chars().map(|one| clean(&one.to_string(), 1)).collect();
+            prop_assert_eq!(whole, one_by_one);
+        }
+    }
 
     #[test]
     fn one_line_has_no_control_character_and_no_more_than_it_may() {

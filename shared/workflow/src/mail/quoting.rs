@@ -157,11 +157,11 @@ fn is_separator(line: &str) -> bool {
     if line.len() > 100 {
         return false;
     }
-    let inner = line.trim_matches(|character: char| "-_=*~ ".contains(character));
-    let is_ruled = line.starts_with("--") || line.starts_with("__") || line.starts_with("==");
-    let inner = inner.to_lowercase();
-    (is_ruled && (RULED.contains(&inner.as_str()) || inner.starts_with("forwarded by ")))
-        || WHOLE.contains(&line.to_lowercase().as_str())
+    if line.starts_with("--") || line.starts_with("__") || line.starts_with("==") {
+        let inner = line.trim_matches(['-', '_', '=', '*', '~', ' ']).to_lowercase();
+        return RULED.contains(&inner.as_str()) || inner.starts_with("forwarded by ");
+    }
+    line.ends_with(':') && WHOLE.contains(&line.to_lowercase().as_str())
 }
 
 /// The fields of the former mail as Outlook and Apple Mail print them: sender first, subject and another soon
@@ -214,8 +214,8 @@ fn is_header_block(lines: &[&str]) -> bool {
 
 // `*From:* Ann`, `Objet : …`
 fn label(line: &str) -> Option<String> {
-    let (label, _) = line.split_once([':', '：'])?;
-    let label = label.trim_matches(|character: char| character.is_whitespace() || character == '*');
+    let end = [line.find(':'), line.find('：')].into_iter().flatten().min()?;
+    let label = line[..end].trim_matches(|character: char| character.is_whitespace() || character == '*');
     (!label.is_empty() && label.len() <= 20).then(|| label.to_lowercase())
 }
 
@@ -242,17 +242,17 @@ fn introduction(lines: &[&str]) -> Option<Mark> {
         "写道",
         "のメール",
     ];
-    let mut joined = String::new();
+    let mut length = 0;
     for (index, line) in lines.iter().take(INTRODUCTION_LINES).enumerate() {
         let line = line.trim();
-        if line.is_empty() || is_quoted(line) || joined.len() + line.len() > INTRODUCTION_BYTES {
+        if line.is_empty() || is_quoted(line) || length + line.len() > INTRODUCTION_BYTES {
             return None;
         }
-        joined.push_str(&line.to_lowercase());
-        joined.push(' ');
+        length += line.len() + 1;
         if !line.ends_with([':', '：']) {
             continue;
         }
+        let joined = lines[..=index].iter().flat_map(|line| [line.trim(), " "]).collect::<String>().to_lowercase();
         let has_address = joined.contains('@');
         let digits = joined.bytes().filter(u8::is_ascii_digit).count();
         let has_verb = VERBS.iter().any(|verb| joined.contains(verb));
