@@ -3,7 +3,7 @@
 //! Invariant: the answer holds nothing that was not found in the text, apart from saying that nothing was found.
 //! Deliberately absent: writing. An instruction to draft something gets the sentences that a draft would rest on.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use super::{
     dates::mentions,
@@ -29,12 +29,12 @@ pub(super) fn answer(instruction: &str, text: &str) -> String {
     if !text.chars().any(char::is_alphanumeric) {
         return "There is no text to answer from.".to_owned();
     }
-    let asked: Vec<String> = words(instruction).map(folded).collect();
-    let has = |list: &[&str]| asked.iter().any(|word| list.contains(&word.as_str()));
+    let asked: Vec<Cow<'_, str>> = words(instruction).map(folded).collect();
+    let has = |list: &[&str]| asked.iter().any(|word| list.contains(&word.as_ref()));
     let is_summary = asked.iter().any(|word| {
         ["summar", "zusammenfass"].iter().any(|start| word.starts_with(start))
             || matches!(
-                word.as_str(),
+                word.as_ref(),
                 "overview" | "gist" | "abstract" | "uberblick" | "tldr" | "fasse" | "kurzfassung"
             )
     }) || instruction.to_lowercase().contains("key points");
@@ -100,7 +100,7 @@ fn own_text<'text>(text: &str, instruction: &'text str) -> Option<&'text str> {
 
 // The answer to an order that stands among others in a task's description: what the rest says, and not what else is
 // ordered. Nothing where the instruction is about a text of its own, or the rest does not say it.
-fn amid_orders(asked: &[String], instruction: &str, text: &str) -> Option<String> {
+fn amid_orders(asked: &[Cow<'_, str>], instruction: &str, text: &str) -> Option<String> {
     let after = &text[text.find(instruction.trim())? + instruction.trim().len()..];
     if instruction.trim().is_empty() || after.starts_with(':') || task::points_below(instruction) {
         return None;
@@ -115,7 +115,7 @@ fn amid_orders(asked: &[String], instruction: &str, text: &str) -> Option<String
 }
 
 // "in two sentences", "5 key points"
-fn wanted_count(asked: &[String]) -> Option<usize> {
+fn wanted_count(asked: &[Cow<'_, str>]) -> Option<usize> {
     asked
         .windows(2)
         .find_map(|pair| {
@@ -125,7 +125,7 @@ fn wanted_count(asked: &[String]) -> Option<usize> {
                 || pair[1] == "key"
                 || pair[1].starts_with("satz")
                 || pair[1].starts_with("punkt");
-            let count = match pair[0].as_str() {
+            let count = match pair[0].as_ref() {
                 "one" | "a" | "single" | "einem" => 1,
                 "two" | "zwei" => 2,
                 "three" | "drei" => 3,
@@ -171,7 +171,7 @@ fn in_order(all: &[&str], best: impl Iterator<Item = usize>, count: usize) -> St
     beginning(&text.join(" "), LONGEST_ANSWER).to_owned()
 }
 
-fn relevant(asked: &[String], instruction: &str, text: &str) -> String {
+fn relevant(asked: &[Cow<'_, str>], instruction: &str, text: &str) -> String {
     // Words of the order itself are not what the text is searched for.
     const ORDERS: List = list!(
         "write | draft | answer | extract | find | list | give | tell | explain | describe | show | text | \

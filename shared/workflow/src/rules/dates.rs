@@ -3,6 +3,8 @@
 //!
 //! Deliberately absent: today. Without a clock "Friday" is no date, so it stays the words it was written in.
 
+use std::borrow::Cow;
+
 use jiff::civil::Date;
 
 use super::lists::{List, list};
@@ -68,7 +70,7 @@ pub(super) fn month(word: &str) -> Option<i8> {
         return None;
     }
     let word = folded(word);
-    (1..).zip(MONTHS).find(|(_, names)| names.has(&word)).map(|(month, _)| month)
+    (1..).zip(&MONTHS).find(|(_, names)| names.iter().any(|name| name == word)).map(|(month, _)| month)
 }
 
 struct Match {
@@ -209,8 +211,8 @@ fn in_words(tokens: &[Token<'_>], at: usize) -> Option<Match> {
         "monday | tuesday | wednesday | thursday | friday | saturday | sunday | montag | dienstag | mittwoch | \
         donnerstag | freitag | samstag | sonnabend | sonntag",
     );
-    const ALONE: &[&str] = &["today", "tonight", "tomorrow", "heute", "ubermorgen", "eod", "eow", "cob"];
-    const WHICH: &[&str] = &["next", "this", "coming", "nachste", "nachsten", "nachster", "kommende", "kommenden"];
+    const ALONE: List = list!("today | tonight | tomorrow | heute | ubermorgen | eod | eow | cob");
+    const WHICH: List = list!("next | this | coming | nachste | nachsten | nachster | kommende | kommenden");
     const SPANS: List = list!("week | month | quarter | year | woche | monat | quartal | jahr | weekend | wochenende");
     const ENDS: List =
         list!("day | week | month | quarter | year | business | tages | woche | monats | quartals | jahres");
@@ -218,24 +220,24 @@ fn in_words(tokens: &[Token<'_>], at: usize) -> Option<Match> {
     let word = |index: usize| tokens.get(at + index).map(short_folded).unwrap_or_default();
     let relative = |length| Some(Match { length, date: None, relative: true });
     let first = word(0);
-    if DAYS.has(&first) || ALONE.contains(&first.as_str()) {
+    if DAYS.has(&first) || ALONE.has(&first) {
         return relative(1);
     }
     // "Guten Morgen" greets; only the small "morgen" is tomorrow.
     if tokens[at].text == "morgen" && (at == 0 || short_folded(&tokens[at - 1]) != "guten") {
         return relative(1);
     }
-    if WHICH.contains(&first.as_str()) {
+    if WHICH.has(&first) {
         let second = word(1);
         if DAYS.has(&second) || SPANS.has(&second) {
             return relative(2);
         }
     }
-    if matches!(first.as_str(), "end" | "ende") {
+    if matches!(first.as_ref(), "end" | "ende") {
         let second = word(1);
-        if matches!(second.as_str(), "of" | "der" | "des") {
+        if matches!(second.as_ref(), "of" | "der" | "des") {
             let third = word(2);
-            if matches!(third.as_str(), "the" | "this" | "next") && ENDS.has(&word(3)) {
+            if matches!(third.as_ref(), "the" | "this" | "next") && ENDS.has(&word(3)) {
                 return relative(4);
             }
             if ENDS.has(&third) {
@@ -253,8 +255,8 @@ fn in_words(tokens: &[Token<'_>], at: usize) -> Option<Match> {
 }
 
 // No word that counts here is longer.
-fn short_folded(token: &Token<'_>) -> String {
-    if token.text.len() <= 16 { folded(token.text) } else { String::new() }
+fn short_folded<'text>(token: &Token<'text>) -> Cow<'text, str> {
+    if token.text.len() <= 16 { folded(token.text) } else { Cow::Borrowed("") }
 }
 
 #[cfg(test)]

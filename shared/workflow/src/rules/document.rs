@@ -19,6 +19,8 @@
 //! Deliberately absent: understanding. What the words do not say is not guessed, and confidence never goes above
 //! [`HIGHEST_CONFIDENCE`].
 
+use std::borrow::Cow;
+
 use jiff::civil::Date;
 
 use super::{
@@ -329,9 +331,9 @@ impl Asked {
         let mut telling: Vec<&str> = Vec::new();
         for (index, word) in free.iter().enumerate() {
             let before = |distance: usize| {
-                index.checked_sub(distance).and_then(|at| free.get(at)).map_or("", |word| word.folded.as_str())
+                index.checked_sub(distance).and_then(|at| free.get(at)).map_or("", |word| word.folded.as_ref())
             };
-            let after = |distance: usize| free.get(index + distance).map_or("", |word| word.folded.as_str());
+            let after = |distance: usize| free.get(index + distance).map_or("", |word| word.folded.as_ref());
             match want_of(&word.folded, before, after) {
                 Some((want, is_term)) => {
                     // A limit on the same kind of figure says more than that there must be one.
@@ -691,7 +693,7 @@ fn nearest(sentence: &str, figures: &[&Figure<'_>], query: &Query) -> Option<usi
 /// A word with where it stands and in which clause.
 struct Word<'text> {
     text: &'text str,
-    folded: String,
+    folded: Cow<'text, str>,
     start: usize,
     clause: usize,
 }
@@ -744,12 +746,12 @@ fn negates(words: &[Word<'_>], index: usize) -> bool {
     if !is_negation_word(&words[index].folded) {
         return false;
     }
-    let after = |distance: usize| words.get(index + distance).map_or("", |word| word.folded.as_str());
+    let after = |distance: usize| words.get(index + distance).map_or("", |word| word.folded.as_ref());
     let is_numbering = words[index].folded == "no" && after(1).starts_with(|first: char| first.is_ascii_digit());
     let is_choice = index > 0 && words[index - 1].folded == "or";
     // "Including but not limited to" denies nothing; "liability is not limited" does.
     let is_list_open = index > 0
-        && matches!(words[index - 1].folded.as_str(), "but" | "including" | "includes" | "include" | "and")
+        && matches!(words[index - 1].folded.as_ref(), "but" | "including" | "includes" | "include" | "and")
         && (after(1) == "limited" || (after(1) == "be" && after(2) == "limited"));
     let is_bound = NOT_AFTER.has(after(1)) || (after(1) == "be" && NOT_AFTER.has(after(2)));
     !(is_numbering || is_choice || is_bound || is_list_open)

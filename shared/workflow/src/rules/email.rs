@@ -20,7 +20,7 @@ use super::{
     dates::mentions,
     figures::references,
     lists::{List, list},
-    phrases::{CATEGORIES, URGENCIES},
+    phrases::{CATEGORIES, Phrase, URGENCIES},
     text::{beginning, ending, harmless_line, language, one_line, sentences},
 };
 use crate::domain::{
@@ -227,6 +227,7 @@ struct Words<'email> {
     subject: String,
     body: String,
     lower: String,
+    phrases: Vec<Phrase>,
     sentences: Vec<Sentence<'email>>,
 }
 
@@ -259,7 +260,8 @@ impl<'email> Words<'email> {
             })
             .collect();
         let lower = plain(&body);
-        Self { subject: plain(&one_line(&email.subject, 2000)), body, lower, sentences }
+        let phrases = CATEGORIES.found_in(&lower);
+        Self { subject: plain(&one_line(&email.subject, 2000)), body, lower, phrases, sentences }
     }
 
     fn asks(&self) -> bool {
@@ -269,13 +271,13 @@ impl<'email> Words<'email> {
 
     // The most telling sentence: the one with the weightiest signals of the category, the first of equals.
     fn intent(&self, category: Category) -> String {
+        let telling: Vec<&str> =
+            self.phrases.iter().filter(|phrase| phrase.category == category).map(|phrase| phrase.text).collect();
         let worth = |sentence: &Sentence<'_>| {
-            let signals: f64 = CATEGORIES
-                .found_in(&sentence.lower)
-                .into_iter()
-                .filter(|phrase| phrase.category == category)
-                .map(|phrase| phrase.weight)
-                .sum();
+            let is_telling = telling.iter().any(|phrase| sentence.lower.contains(phrase));
+            let phrases = if is_telling { CATEGORIES.found_in(&sentence.lower) } else { Vec::new() };
+            let signals: f64 =
+                phrases.into_iter().filter(|phrase| phrase.category == category).map(|phrase| phrase.weight).sum();
             let form = match (sentence.form, category) {
                 (Form::Question, Category::Question) | (Form::Request, Category::Request) => 3.0,
                 (Form::Question | Form::Request, _) => 1.5,
@@ -297,7 +299,19 @@ impl<'email> Words<'email> {
 
 // Lower case with plain apostrophes, so that one spelling of a phrase is enough.
 fn plain(text: &str) -> String {
-    text.to_lowercase().replace(['’', 'ʼ', '`'], "'")
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    // The table of what is lower case is asked for the words that are not ASCII alone.
+    while let Some(at) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        let from = rest[..at].rfind(' ').unwrap_or_default();
+        let to = rest[at..].find(' ').map_or(rest.len(), |length| at + length);
+        plain.push_str(&rest[..from]);
+        plain.push_str(&rest[from..to].to_lowercase().replace(['’', 'ʼ'], "'"));
+        rest = &rest[to..];
+    }
+    plain.push_str(rest);
+    plain.make_ascii_lowercase();
+    if plain.contains('`') { plain.replace('`', "'") } else { plain }
 }
 
 // The form of a sentence in lower case.
@@ -383,7 +397,7 @@ impl Scores {
             // Who chooses a word for the subject means it.
             scores.add(phrase.category, phrase.weight * 1.5, format!("subject says `{}`", phrase.text));
         }
-        for phrase in CATEGORIES.found_in(&words.lower) {
+        for phrase in &words.phrases {
             if !in_subject.iter().any(|known| known.text == phrase.text) {
                 scores.add(phrase.category, phrase.weight, format!("text says `{}`", phrase.text));
             }

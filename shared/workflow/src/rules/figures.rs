@@ -4,6 +4,8 @@
 //! A figure is read only where it is certain; "1.500 EUR" is fifteen hundred, because nobody writes an amount
 //! with three decimals. Months and years are ranges of days, since nobody says which month.
 
+use std::borrow::Cow;
+
 use super::lists::{List, list, stands_alone};
 use super::text::{Token, TokenKind, folded, tokens};
 
@@ -79,12 +81,17 @@ pub(super) fn references(text: &str, limit: usize) -> Vec<String> {
         if found.len() >= limit {
             break;
         }
+        // Most pieces hold no reference, for want of a digit, and no label set off from what it labels.
+        if !piece.bytes().any(|byte| byte.is_ascii_digit() || byte == b':') {
+            expecting = is_label(piece) || (expecting && goes_on(trimmed(piece)));
+            continue;
+        }
         let (label, value) = match piece.split_once(':') {
             Some((label, value)) if !value.is_empty() && is_label(label) => (label, value),
             _ => ("", piece),
         };
         let expected = expecting || !label.is_empty();
-        let trimmed = value.trim_matches(|mark: char| !mark.is_alphanumeric() && mark != '#');
+        let trimmed = trimmed(value);
         let bare = trimmed.trim_start_matches('#');
         let is_hash = trimmed.starts_with('#') && bare.len() >= 2 && bare.chars().all(|digit| digit.is_ascii_digit());
         if is_hash || is_structured(bare) || (expected && is_identifier(bare)) {
@@ -99,10 +106,14 @@ pub(super) fn references(text: &str, limit: usize) -> Vec<String> {
     found
 }
 
+fn trimmed(piece: &str) -> &str {
+    piece.trim_matches(|mark: char| !mark.is_alphanumeric() && mark != '#')
+}
+
 // Whether a label goes on with it: "invoice no. 7".
 fn goes_on(piece: &str) -> bool {
     let word = folded(super::text::beginning(piece, 24));
-    matches!(word.as_str(), "no" | "nr" | "number" | "nummer" | "id" | "is" | "ist" | "")
+    matches!(word.as_ref(), "no" | "nr" | "number" | "nummer" | "id" | "is" | "ist" | "")
 }
 
 fn is_label(piece: &str) -> bool {
@@ -112,6 +123,10 @@ fn is_label(piece: &str) -> bool {
         auftragsnummer | kundennummer | kundennr | vorgang | vorgangsnummer | vertrag | vertragsnummer | \
         aktenzeichen | sendungsnummer | angebot",
     );
+    // Most pieces: a word, and none of these.
+    if piece.starts_with(|first: char| first.is_ascii_alphanumeric()) && !LABELS.may_have(piece) {
+        return false;
+    }
     let word = piece.trim_matches(|mark: char| !mark.is_alphanumeric());
     word.len() <= 24 && LABELS.may_have(word) && LABELS.has(&folded(word))
 }
@@ -152,7 +167,7 @@ fn figure_at(tokens: &[Token<'_>], at: usize) -> Option<Matched> {
         return Some((next + 1, Measure::Percentage, value, value));
     }
     let first = word_at(tokens, next);
-    if matches!(first.as_str(), "percent" | "prozent" | "pct") {
+    if matches!(first.as_ref(), "percent" | "prozent" | "pct") {
         return Some((next + 1, Measure::Percentage, value, value));
     }
     if first == "per" && word_at(tokens, next + 1) == "cent" {
@@ -169,7 +184,7 @@ fn skip_repetition(tokens: &[Token<'_>], at: usize) -> usize {
     if is_repeated { at + 3 } else { at }
 }
 
-fn word_at(tokens: &[Token<'_>], at: usize) -> String {
+fn word_at<'text>(tokens: &[Token<'text>], at: usize) -> Cow<'text, str> {
     tokens
         .get(at)
         .filter(|token| token.kind == TokenKind::Word && token.text.len() <= 24)
@@ -188,7 +203,7 @@ fn currency(token: &Token<'_>) -> Option<&'static str> {
             _ => None,
         },
         TokenKind::Word if token.text.len() > 8 => None,
-        TokenKind::Word => match folded(token.text).as_str() {
+        TokenKind::Word => match folded(token.text).as_ref() {
             "eur" | "euro" | "euros" => Some("EUR"),
             "usd" | "dollar" | "dollars" => Some("USD"),
             "gbp" | "pound" | "pounds" => Some("GBP"),
@@ -200,7 +215,7 @@ fn currency(token: &Token<'_>) -> Option<&'static str> {
 }
 
 fn multiplied(tokens: &[Token<'_>], at: usize, value: f64) -> (f64, usize) {
-    match word_at(tokens, at).as_str() {
+    match word_at(tokens, at).as_ref() {
         "thousand" | "tausend" | "tsd" | "k" => (value * 1e3, at + 1),
         "million" | "millions" | "millionen" | "mio" | "m" => (value * 1e6, at + 1),
         "billion" | "milliarden" | "milliarde" | "mrd" => (value * 1e9, at + 1),
@@ -308,11 +323,11 @@ fn duration_unit(tokens: &[Token<'_>], at: usize) -> Option<(usize, f64, f64)> {
     if tokens.get(at).is_some_and(|token| token.is_mark("-")) {
         at += 1;
     }
-    if KINDS_OF_DAY.contains(&word_at(tokens, at).as_str()) {
+    if KINDS_OF_DAY.contains(&word_at(tokens, at).as_ref()) {
         at += 1;
     }
     let word = word_at(tokens, at);
-    let (low, high) = match word.as_str() {
+    let (low, high) = match word.as_ref() {
         "hour" | "hours" | "stunde" | "stunden" => (1.0 / 24.0, 1.0 / 24.0),
         "day" | "days" | "tag" | "tage" | "tagen" | "werktage" | "werktagen" | "kalendertage" | "kalendertagen"
         | "arbeitstage" | "arbeitstagen" => (1.0, 1.0),
@@ -331,7 +346,7 @@ fn duration_unit(tokens: &[Token<'_>], at: usize) -> Option<(usize, f64, f64)> {
 
 // The nearest bound among the words just before the figure.
 fn bound_before(before: &[Token<'_>]) -> Bound {
-    let words: Vec<String> =
+    let words: Vec<Cow<'_, str>> =
         before.iter().filter(|token| token.kind == TokenKind::Word).map(|token| folded(token.text)).collect();
     // Only what stands right before, apart from small words, belongs to this figure.
     let tail = words[words.len().saturating_sub(4)..].join(" ");

@@ -7,8 +7,53 @@
 /// A list of words or phrases; [`list!`] makes one.
 pub(super) struct List {
     entries: &'static [&'static str],
-    /// A bit for each byte that one of them begins with. Most words begin with none, and are held against no entry then.
-    firsts: [u64; 4],
+    /// What they begin with. Most words begin otherwise, and are held against no entry then.
+    beginnings: Beginnings,
+}
+
+/// Some of the pairs of bytes that a text can begin with; of a text of one byte, that one and zero.
+struct Beginnings([u64; Self::WORDS]);
+
+impl Beginnings {
+    const WORDS: usize = 8;
+
+    const fn of(entries: &[&str]) -> Self {
+        let (mut bits, mut at) = ([0; Self::WORDS], 0);
+        while at < entries.len() {
+            let entry = entries[at].as_bytes();
+            let (word, bit) = Self::place(entry[0], if entry.len() > 1 { entry[1] } else { 0 });
+            bits[word] |= bit;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Several pairs share a place, letters of either case among them, so that all fit into a cache line: nothing that is
+    /// one of them is missed.
+    const fn place(first: u8, second: u8) -> (usize, u64) {
+        const CASE: u8 = b'a' ^ b'A';
+        let place = ((first | CASE) as usize * 29 + (second | CASE) as usize) % (Self::WORDS * 64);
+        (place / 64, 1 << (place % 64))
+    }
+
+    fn has(&self, first: u8, second: u8) -> bool {
+        let (word, bit) = Self::place(first, second);
+        self.0[word] & bit != 0
+    }
+
+    /// Whether one of the texts that these are the beginnings of can be one that begins with these bytes, or begin it.
+    fn may_begin(&self, [first, second]: [u8; 2]) -> bool {
+        self.has(first, second) || self.has(first, 0)
+    }
+}
+
+/// The bytes that a text begins with, zero where it has none.
+fn beginning(text: &str) -> [u8; 2] {
+    match text.as_bytes() {
+        [first, second, ..] => [*first, *second],
+        [only] => [*only, 0],
+        [] => [0, 0],
+    }
 }
 
 /// A [`List`] of a text.
@@ -52,15 +97,9 @@ pub(super) const fn entries<const COUNT: usize>(text: &'static str) -> [&'static
 }
 
 impl List {
-    /// A list of these. One that is empty does not compile.
+    /// A list of these. One with an entry that is empty does not compile.
     pub(super) const fn of(entries: &'static [&'static str]) -> Self {
-        let (mut firsts, mut at) = ([0; 4], 0);
-        while at < entries.len() {
-            let first = entries[at].as_bytes()[0];
-            firsts[first as usize / 64] |= 1 << (first % 64);
-            at += 1;
-        }
-        Self { entries, firsts }
+        Self { entries, beginnings: Beginnings::of(entries) }
     }
 
     /// Its entries in order.
@@ -70,39 +109,42 @@ impl List {
 
     /// Whether the word or phrase is one of them.
     pub(super) fn has(&self, entry: &str) -> bool {
-        self.one_begins_as(entry) && self.entries.contains(&entry)
+        self.beginnings.may_begin(beginning(entry)) && self.entries.contains(&entry)
+    }
+
+    /// Whether the word is one of them, but for the case of its ASCII letters.
+    pub(super) fn has_in_any_case(&self, word: &str) -> bool {
+        self.may_have(word) && self.entries.iter().any(|own| own.eq_ignore_ascii_case(word))
     }
 
     /// Whether it is worth while to put a word into the form of the list: `false` only where none of them begins as it does.
     pub(super) fn may_have(&self, word: &str) -> bool {
-        let first = word.bytes().next().unwrap_or_default();
-        !first.is_ascii() || self.has_first(first.to_ascii_lowercase())
+        let [first, second] = beginning(word);
+        !(first | second).is_ascii() || self.beginnings.may_begin([first, second])
     }
 
     /// Whether the text begins with one of them.
     pub(super) fn begins(&self, text: &str) -> bool {
-        self.one_begins_as(text)
-            && self
-                .iter()
-                .any(|own| text.strip_prefix(own).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
-    }
-
-    fn one_begins_as(&self, text: &str) -> bool {
-        text.bytes().next().is_some_and(|first| self.has_first(first))
-    }
-
-    fn has_first(&self, first: u8) -> bool {
-        self.firsts[usize::from(first / 64)] & (1 << (first % 64)) != 0
+        let [first, second] = beginning(text);
+        self.beginnings.may_begin([first, second])
+            && self.iter().any(|own| {
+                own.as_bytes()[0] == first
+                    && text.strip_prefix(own).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            })
     }
 
     /// Whether one of them stands anywhere in the text.
     pub(super) fn is_in(&self, text: &str) -> bool {
         let mut follows_word = false;
-        text.char_indices().any(|(at, character)| {
-            let may_begin = !follows_word;
+        let mut rest = text.chars();
+        loop {
+            let from = rest.as_str();
+            if !follows_word && self.begins(from) {
+                return true;
+            }
+            let Some(character) = rest.next() else { return false };
             follows_word = character.is_alphanumeric();
-            may_begin && self.begins(&text[at..])
-        })
+        }
     }
 }
 
@@ -129,6 +171,23 @@ mod tests {
             });
             prop_assert_eq!(LIST.is_in(&text), stands);
         }
+
+        #[test]
+        fn a_word_that_is_on_the_list_in_some_case_is_held_against_it(
+            entry in prop::sample::select(LIST.entries),
+            capitals in prop::collection::vec(any::<bool>(), 10),
+            other in "[a-z% ]{0,3}",
+        ) {
+            let word: String = entry
+                .chars()
+                .zip(capitals)
+                .map(|(letter, is_capital)| if is_capital { letter.to_ascii_uppercase() } else { letter })
+                .collect();
+            prop_assert!(LIST.may_have(&word) && LIST.has_in_any_case(&word));
+            let phrase = format!("{entry} {other}");
+            prop_assert!(LIST.has(entry) && LIST.begins(&phrase));
+            prop_assert_eq!(LIST.has(&other), LIST.iter().any(|own| own == other));
+        }
     }
 
     #[test]
@@ -146,6 +205,7 @@ mod tests {
         assert!(LIST.has("on time") && !LIST.has("on"));
         assert!(LIST.is_in("an order!") && LIST.is_in("border order") && !LIST.is_in("borders") && !LIST.is_in(""));
         assert!(LIST.begins("größe 5") && !LIST.begins("größen") && !LIST.begins("an order"));
+        assert!(LIST.has_in_any_case("ORDER") && !LIST.has_in_any_case("ord") && !LIST.has_in_any_case("ÖRDER"));
         assert!(LIST.may_have("Order") && LIST.may_have("Ölpreis") && !LIST.may_have("border") && !LIST.may_have(""));
     }
 }

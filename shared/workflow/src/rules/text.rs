@@ -9,6 +9,8 @@
 //!
 //! Deliberately absent: grammar. Stems are rough and made to be compared with each other, never shown.
 
+use std::borrow::Cow;
+
 use super::lists::{List, list};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -31,6 +33,11 @@ pub(super) fn sentences(text: &str) -> Vec<&str> {
             continue;
         }
         let after = index + character.len_utf8();
+        let length = after - start;
+        // Most characters.
+        if (character == ' ' || character.is_ascii_alphanumeric()) && length <= LONG_SENTENCE {
+            continue;
+        }
         let ended_at = if is_line_end(character) {
             let ends = ends_at_line_end(&text[line_start..index], &text[after..]);
             line_start = after;
@@ -40,7 +47,7 @@ pub(super) fn sentences(text: &str) -> Vec<&str> {
         } else {
             None
         };
-        let is_long = (character.is_whitespace() && after - start > LONG_SENTENCE) || after - start > LONGEST_SENTENCE;
+        let is_long = length > LONG_SENTENCE && (character.is_whitespace() || length > LONGEST_SENTENCE);
         if let Some(end) = ended_at.or(is_long.then_some(after)) {
             push_sentence(&mut found, &text[start..end]);
             start = end;
@@ -208,13 +215,15 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A word in the form in which words are compared: lower case, without accents, possessive or German sharp s.
-pub(super) fn folded(word: &str) -> String {
+pub(super) fn folded(word: &str) -> Cow<'_, str> {
+    if word.is_ascii() {
+        // Most words: the table of what is lower case is not asked for them.
+        let word = word.strip_suffix("'s").or_else(|| word.strip_suffix("'S")).unwrap_or(word);
+        let is_lower = !word.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if is_lower { Cow::Borrowed(word) } else { Cow::Owned(word.to_ascii_lowercase()) };
+    }
     let mut out = String::with_capacity(word.len());
-    // Most words; the table of what is lower case is not asked for them.
-    let (plain, rest) = if word.is_ascii() { (word, "") } else { ("", word) };
-    out.push_str(plain);
-    out.make_ascii_lowercase();
-    for character in rest.chars().flat_map(char::to_lowercase) {
+    for character in word.chars().flat_map(char::to_lowercase) {
         match character {
             'ä' | 'à' | 'á' | 'â' | 'ã' | 'å' => out.push('a'),
             'ö' | 'ò' | 'ó' | 'ô' | 'õ' | 'ø' => out.push('o'),
@@ -233,7 +242,7 @@ pub(super) fn folded(word: &str) -> String {
     if out.ends_with("'s") {
         out.truncate(out.len() - 2);
     }
-    out
+    Cow::Owned(out)
 }
 
 /// A rough stem of a word, English or German: what is left of the [`folded`] word without its endings.
@@ -244,7 +253,7 @@ pub(super) fn stem(word: &str) -> String {
         "ible", "ance", "ence", "ions", "lich", "keit", "heit", "ally", "ated", "ates", "ary", "ung", "ing", "ity",
         "ion", "ies", "ate", "ify", "ern", "ed", "ly", "es", "en", "er", "em", "al", "e", "s", "y",
     ];
-    let mut stem = folded(word);
+    let mut stem = folded(word).into_owned();
     if !stem.chars().all(char::is_alphabetic) {
         return stem;
     }
@@ -333,26 +342,34 @@ pub(super) enum TokenKind {
     Mark,
 }
 
+impl TokenKind {
+    fn of(character: char) -> Option<Self> {
+        if character.is_alphabetic() {
+            Some(Self::Word)
+        } else if character.is_whitespace() {
+            None
+        } else if character.is_ascii_digit() {
+            Some(Self::Number)
+        } else {
+            Some(Self::Mark)
+        }
+    }
+}
+
 /// The tokens of a text, in order; white space is left out.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut found: Vec<Token<'_>> = Vec::new();
-    for (index, character) in text.char_indices() {
-        if character.is_whitespace() {
-            continue;
+    // A word and the space after it take some five bytes.
+    let mut found = Vec::with_capacity(text.len() / 5);
+    let mut characters = text.char_indices().peekable();
+    while let Some((start, character)) = characters.next() {
+        let Some(kind) = TokenKind::of(character) else { continue };
+        let mut end = start + character.len_utf8();
+        while kind != TokenKind::Mark
+            && let Some((at, more)) = characters.next_if(|(_, next)| TokenKind::of(*next) == Some(kind))
+        {
+            end = at + more.len_utf8();
         }
-        let kind = if character.is_ascii_digit() {
-            TokenKind::Number
-        } else if character.is_alphabetic() {
-            TokenKind::Word
-        } else {
-            TokenKind::Mark
-        };
-        match found.last_mut() {
-            Some(last) if kind != TokenKind::Mark && last.kind == kind && last.end() == index => {
-                last.text = &text[last.start..index + character.len_utf8()];
-            }
-            _ => found.push(Token { kind, text: &text[index..index + character.len_utf8()], start: index }),
-        }
+        found.push(Token { kind, text: &text[start..end], start });
     }
     found
 }
@@ -360,35 +377,35 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
 /// The text on one line: white space made single spaces; control characters and those that change the
 /// direction of writing left out; at most `limit` characters, with an ellipsis where it was cut.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
-    let mut out = String::new();
+    let mut out = String::with_capacity(text.len().min(limit));
     let mut length = 0;
-    let mut space = false;
-    for character in text.chars() {
-        if character.is_whitespace() {
-            space = length > 0;
+    for word in text.split_whitespace() {
+        let mut separator = if length > 0 { " " } else { "" };
+        // Most words: nothing in them is left out, and none is cut.
+        if word.bytes().all(|byte| byte.is_ascii_graphic()) && length + separator.len() + word.len() <= limit {
+            out.push_str(separator);
+            out.push_str(word);
+            length += separator.len() + word.len();
             continue;
         }
-        if character.is_control() || is_invisible(character) {
-            continue;
-        }
-        let needed = 1 + usize::from(space);
-        if length + needed > limit {
-            while length >= limit.max(1) {
-                out.pop();
-                length -= 1;
+        for character in word.chars().filter(|character| !character.is_control() && !is_invisible(*character)) {
+            let needed = separator.len() + 1;
+            if length + needed > limit {
+                while length >= limit.max(1) {
+                    out.pop();
+                    length -= 1;
+                }
+                out.truncate(out.trim_end().len());
+                if limit > 0 {
+                    out.push('…');
+                }
+                return out;
             }
-            out.truncate(out.trim_end().len());
-            if limit > 0 {
-                out.push('…');
-            }
-            return out;
+            out.push_str(separator);
+            out.push(character);
+            length += needed;
+            separator = "";
         }
-        if space {
-            out.push(' ');
-            space = false;
-        }
-        out.push(character);
-        length += needed;
     }
     out
 }
@@ -404,6 +421,10 @@ fn is_invisible(character: char) -> bool {
 
 /// The beginning of a text, at most `limit` characters of it.
 pub(super) fn beginning(text: &str, limit: usize) -> &str {
+    // No text has more characters than bytes.
+    if text.len() <= limit {
+        return text;
+    }
     text.char_indices().nth(limit).map_or(text, |(index, _)| &text[..index])
 }
 
@@ -423,20 +444,25 @@ pub(super) fn ending(text: &str, limit: usize) -> &str {
 pub(crate) fn harmless_line(text: &str, limit: usize) -> String {
     // Bounded before the work, so that a huge line costs nothing.
     let line = one_line(text, limit.saturating_mul(4));
-    let pieces: Vec<&str> = line
-        .split(' ')
-        .map(|piece| {
-            let lower = piece.to_lowercase();
-            if lower.contains("://") || lower.contains("www.") || lower.contains("mailto:") || looks_like_host(&lower) {
-                "[link]"
-            } else if piece.char_indices().any(|(at, mark)| mark == '@' && at > 0 && at + 1 < piece.len()) {
-                "[address]"
-            } else {
-                piece
-            }
-        })
-        .collect();
+    // Most lines: no longer than they may be, and nothing to be taken out of them.
+    if line.len() <= limit && line.split(' ').all(|piece| address_kind(piece).is_none()) {
+        return line;
+    }
+    let pieces: Vec<&str> = line.split(' ').map(|piece| address_kind(piece).unwrap_or(piece)).collect();
     one_line(&pieces.join(" "), limit)
+}
+
+// What stands for a piece of a line that is an address.
+fn address_kind(piece: &str) -> Option<&'static str> {
+    // Most words. None of these marks is the lower case of another.
+    if !piece.bytes().any(|byte| matches!(byte, b'.' | b':' | b'@')) {
+        return None;
+    }
+    let lower = piece.to_lowercase();
+    if lower.contains("://") || lower.contains("www.") || lower.contains("mailto:") || looks_like_host(&lower) {
+        return Some("[link]");
+    }
+    piece.char_indices().any(|(at, mark)| mark == '@' && at > 0 && at + 1 < piece.len()).then_some("[address]")
 }
 
 // `name.tld/path` and the commonest `name.tld`: what a mail program would make clickable without a scheme.
@@ -483,9 +509,8 @@ fn evident_language(sample: &str) -> Option<&'static str> {
     for word in sample.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()) {
         words += 1;
         if word.len() <= LONGEST {
-            let word = word.to_ascii_lowercase();
-            english += usize::from(ENGLISH.has(&word));
-            german += usize::from(GERMAN.has(&word));
+            english += usize::from(ENGLISH.has_in_any_case(word));
+            german += usize::from(GERMAN.has_in_any_case(word));
         }
     }
     let leaves_no_doubt = |own: usize, other: usize| own >= 4 && own * 10 >= words && other * 10 <= own;
