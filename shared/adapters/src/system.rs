@@ -43,14 +43,14 @@ pub fn peak_memory_bytes() -> u64 {
     // It writes less than this.
     let mut status = [0; 4096];
     let read = STATUS.as_ref().map_or(0, |file| file.read_at(&mut status, 0).unwrap_or_default());
-    let status = &status[..read];
-    peak_memory_in(&String::from_utf8_lossy(status)).unwrap_or_default()
+    peak_memory_in(&status[..read]).unwrap_or_default()
 }
 
 /// The most memory that a process has held, in bytes, by what the kernel writes in its `/proc/<id>/status`.
-pub fn peak_memory_in(status: &str) -> Option<u64> {
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+pub fn peak_memory_in(status: &[u8]) -> Option<u64> {
+    let peak = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"VmHWM:"))?;
+    let kibibytes = str::from_utf8(peak).ok()?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]
@@ -59,8 +59,10 @@ mod tests {
 
     #[test]
     fn the_peak_of_memory_is_read_as_the_kernel_writes_it() {
-        assert_eq!(peak_memory_in("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n"), Some(2048 * 1024));
-        assert_eq!(peak_memory_in("Name:\tx\n"), None);
+        assert_eq!(peak_memory_in(b"Name:\t\xff\nVmHWM:\t    2048 kB\nVmRSS:\t 10 kB\n"), Some(2048 * 1024));
+        for other in [&b"Name:\tx\n"[..], b"VmHWM:\t 2048 MB\n", b"VmHWM:\t \xff kB\n", b""] {
+            assert_eq!(peak_memory_in(other), None);
+        }
         assert!(peak_memory_bytes() > 64 * 1024);
     }
 

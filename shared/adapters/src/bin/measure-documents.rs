@@ -135,7 +135,7 @@ fn children() -> Vec<String> {
 
 /// The most memory that a process had at once, in bytes.
 fn highest_mark(process: &str) -> Option<u64> {
-    system::peak_memory_in(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+    system::peak_memory_in(&fs::read(format!("/proc/{process}/status")).ok()?)
 }
 
 fn mebibytes(bytes: u64) -> f64 {
