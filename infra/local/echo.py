@@ -21,7 +21,9 @@ def main(binary):
         FunctionName=NAME, Runtime="provided.al2023", Handler="bootstrap", Role="arn:aws:iam::000000000000:role/bench",
         Architectures=["arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"],
         # As much as the API has.
-        MemorySize=512, Timeout=29, Code={"ZipFile": zipped(Path(binary))})
+        MemorySize=512, Timeout=29, Code={"ZipFile": zipped(Path(binary))},
+        # As the API does.
+        Environment={"Variables": {"ECHO_TELLS": "1"}})
     gateway = boto3.client("apigatewayv2")
     api = gateway.create_api(Name=NAME, ProtocolType="HTTP")["ApiId"]
     integration = gateway.create_integration(

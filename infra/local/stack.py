@@ -316,8 +316,8 @@ def start_local_aws(folder, port, tied):
     }
     with phase("starting the local AWS", log):
         with log.open("wb") as output:
-            process = spawn([toolbox.MINISTACK / "bin/ministack"], env=environment, cwd=scratch, tied=tied,
-                            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            process = spawn([toolbox.MINISTACK / "bin/python", ROOT / "infra/local/aws.py"], env=environment, cwd=scratch,
+                            tied=tied, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         STARTED[process.pid] = process
         (folder / "process").write_text(str(process.pid))
 
