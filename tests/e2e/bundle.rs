@@ -342,12 +342,12 @@ impl Bundle {
         runs.filter(|run| run["data_id"] == data_id).cloned().collect()
     }
 
-    /// The run at this address, once it has ended or rests.
+    /// The run at this address, once it has ended or needs somebody's attention.
     pub(crate) async fn ended(&self, location: &str) -> Value {
         self.wait(&format!("{location} to end"), async || {
             let run = self.get(location).await.body;
             // Another test may just have killed the function that answers.
-            run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running")).then_some(run)
+            run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running" | "waiting")).then_some(run)
         })
         .await
     }
