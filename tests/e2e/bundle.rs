@@ -347,7 +347,10 @@ impl Bundle {
         self.wait(&format!("{location} to end"), async || {
             let run = self.get(location).await.body;
             // Another test may just have killed the function that answers.
-            run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running" | "waiting")).then_some(run)
+            run["status"]
+                .as_str()
+                .is_some_and(|status| !matches!(status, "queued" | "running" | "waiting"))
+                .then_some(run)
         })
         .await
     }
