@@ -3,6 +3,8 @@
 //! With `ECHO_TELLS` in its environment it logs a line for each call: the local AWS waits 50 ms for the first line of a
 //! call that logs nothing.
 
+use std::io::{Write, stdout};
+
 use axum::Router;
 use lambda_http::Error;
 
@@ -11,7 +13,8 @@ async fn main() -> Result<(), Error> {
     let tells = std::env::var_os("ECHO_TELLS").is_some();
     let echo = async move |body: String| {
         if tells {
-            println!("an echo");
+            // An echo that nobody hears of is one all the same.
+            let _ = writeln!(stdout(), "an echo");
         }
         body
     };
