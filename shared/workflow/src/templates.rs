@@ -4,7 +4,8 @@
 //! whatever the template (fuel); values are data, so template syntax inside them is never interpreted; nothing is
 //! escaped, because the output is plain text.
 //!
-//! Deliberately absent: includes, imports and loaders. A template is one text.
+//! Deliberately absent: includes, imports, blocks and loaders. A template is one text, and the engine is built without
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -23,22 +24,65 @@ const RECURSION: usize = 32;
 // each of them writes.
 const LONGEST_OUTPUT: usize = 1 << 20;
 
-// As many compiled templates are kept, of no more than this many bytes each: a definition has some ten of a page or two.
+// As many compiled templates are kept, whose texts have no more than this many bytes together: a definition has some ten
+// of a page or two. Compiled, a byte of text takes two to forty-five.
 const MOST_KEPT: usize = 64;
-const LONGEST_KEPT: usize = 16 << 10;
-// What a template is called in its environment. It knows no other, and itself by no name that can be written.
-const ONLY: &str = "\0";
+const MOST_BYTES_KEPT: usize = 128 << 10;
+// What a template is called in its environment, which has no other.
+const ONLY: &str = "template";
 
 /// What templates and expressions speak of, by name.
 pub(crate) type Values = BTreeMap<String, serde_json::Value>;
 
-/// Renders a template, called `name` in errors, over these values.
+/// Renders a template that a definition has, called `name` in errors, over these values. It is kept compiled for the next
+/// run.
 ///
 /// # Errors
 /// This returns an error of kind `Validation` that names the template, and the variable where one is missing, when
 /// the template has a mistake, uses what does not exist or takes too long.
 pub(crate) fn render(name: &str, source: &str, values: &Values) -> Result<String, Failure> {
-    let compiled = compiled(source).map_err(|error| failure(name, &error, &[]))?;
+    static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = kept().compiled.get(source).map(Arc::clone);
+    let compiled = if let Some(known) = known {
+        known
+    } else {
+        let compiled = Arc::new(compiled(name, source)?);
+        kept().keep(source, &compiled);
+        compiled
+    };
+    rendered(name, &compiled, values)
+}
+
+/// The compiled templates of the process's last runs: most runs fill the same ones.
+#[derive(Default)]
+struct Kept {
+    compiled: HashMap<String, Arc<Environment<'static>>>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Keeps one more, for which all others go where there is no room beside them, but none that is too long by itself.
+    fn keep(&mut self, source: &str, compiled: &Arc<Environment<'static>>) {
+        if source.len() > MOST_BYTES_KEPT || self.compiled.contains_key(source) {
+            return;
+        }
+        if self.compiled.len() == MOST_KEPT || self.bytes + source.len() > MOST_BYTES_KEPT {
+            *self = Self::default();
+        }
+        self.bytes += source.len();
+        self.compiled.insert(source.to_owned(), Arc::clone(compiled));
+    }
+}
+
+/// An environment with this template alone, by the name [`ONLY`].
+fn compiled(name: &str, source: &str) -> Result<Environment<'static>, Failure> {
+    let mut environment = environment();
+    environment.add_template_owned(ONLY, source.to_owned()).map_err(|error| failure(name, &error, &[]))?;
+    Ok(environment)
+}
+
+fn rendered(name: &str, compiled: &Environment<'static>, values: &Values) -> Result<String, Failure> {
     let template = compiled.get_template(ONLY).map_err(|error| failure(name, &error, &[]))?;
     let mut output = Bounded { bytes: Vec::new() };
     template.render_captured_to(context(values), &mut output).map_err(|error| {
@@ -53,34 +97,15 @@ pub(crate) fn render(name: &str, source: &str, values: &Values) -> Result<String
     String::from_utf8(output.bytes).map_err(|_| Failure::validation(format!("template `{name}`: output is not text")))
 }
 
-/// An environment with this template alone, by the name [`ONLY`]; those of the process's last runs are kept, since most
-/// runs fill the same ones.
-fn compiled(source: &str) -> Result<Arc<Environment<'static>>, minijinja::Error> {
-    static KEPT: LazyLock<Mutex<HashMap<String, Arc<Environment<'static>>>>> = LazyLock::new(Mutex::default);
-    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(compiled) = kept().get(source) {
-        return Ok(Arc::clone(compiled));
-    }
-    let mut environment = environment();
-    environment.add_template_owned(ONLY, source.to_owned())?;
-    let compiled = Arc::new(environment);
-    if source.len() <= LONGEST_KEPT {
-        let mut kept = kept();
-        if kept.len() >= MOST_KEPT {
-            kept.clear();
-        }
-        kept.insert(source.to_owned(), Arc::clone(&compiled));
-    }
-    Ok(compiled)
-}
-
-/// Fills a text. One that is a single expression, `{{ … }}`, keeps that expression's type: a list stays a list.
+/// Fills a text of one run, such as an argument of its plan. One that is a single expression, `{{ … }}`, keeps that
+/// expression's type: a list stays a list.
 ///
 /// # Errors
 /// As [`render`].
 pub(crate) fn fill(name: &str, source: &str, values: &Values) -> Result<serde_json::Value, Failure> {
     let Some(expression) = sole_expression(source) else {
-        return render(name, source, values).map(serde_json::Value::String);
+        // What somebody wrote in a task is not kept beyond it.
+        return rendered(name, &compiled(name, source)?, values).map(serde_json::Value::String);
     };
     let found = evaluate(name, expression, values)?;
     if found.is_undefined() {
@@ -104,17 +129,7 @@ pub(crate) fn holds(name: &str, expression: &str, values: &Values) -> Result<boo
 pub(crate) fn variables(name: &str, source: &str) -> Result<BTreeSet<String>, Failure> {
     let environment = environment();
     let template = environment.template_from_named_str(name, source).map_err(|error| failure(name, &error, &[]))?;
-    if uses_another(source) {
-        return Err(Failure::validation(format!("template `{name}`: a template is one text and includes no other")));
-    }
     Ok(foreign(template.undeclared_variables(true)))
-}
-
-fn uses_another(source: &str) -> bool {
-    source.split("{%").skip(1).any(|tag| {
-        let word = tag.trim_start_matches(['-', '+']).trim_start();
-        ["include", "import", "from", "extends"].iter().any(|other| word.starts_with(other))
-    })
 }
 
 /// The variables that an expression speaks of, as [`variables`].
@@ -267,23 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_filled_anew_each_time_however_many_there_are() {
-        for round in ["first", "second"] {
-            for number in 0..3 * MOST_KEPT {
-                let source = format!("{number} {{{{ a }}}}");
-                let shown = render("x", &source, &values(json!({ "a": round })));
-                assert_eq!(shown.unwrap(), format!("{number} {round}"));
-            }
-        }
-        let long = "a".repeat(LONGEST_KEPT) + "{{ a }}";
-        assert!(render("x", &long, &values(json!({ "a": "b" }))).unwrap().ends_with("ab"));
-    }
-
-    #[test]
-    fn a_template_is_nobody_elses_and_its_mistake_is_told_under_each_of_its_names() {
-        assert_eq!(render("mine", "mine", &Values::new()).unwrap(), "mine");
-        for name in ["mine", "{% include 'mine' %}", ONLY] {
-            assert!(problem(&format!("{{% include '{name}' %}}")).contains("`greeting`"), "{name}");
+    fn a_template_is_filled_anew_each_time_and_its_mistake_is_told_under_each_of_its_names() {
+        for who in ["first", "second"] {
+            assert_eq!(
+                render("x", "to the {{ who }}", &values(json!({ "who": who }))).unwrap(),
+                format!("to the {who}")
+            );
         }
         for name in ["one", "other"] {
             let error = render(name, "{{ absent }}", &Values::new()).unwrap_err();
@@ -292,11 +296,42 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_needs_another_is_found_before_it_is_rendered() {
-        for source in ["{% include 'a' %}", "x{%- import 'a' as a %}", "{%+ from 'a' import b %}", "{% extends 'a' %}"]
-        {
-            assert!(variables("x", source).unwrap_err().message.contains("includes no other"), "{source}");
+    fn compiled_templates_are_kept_within_bounds_and_the_newest_is_among_them() {
+        let keep = |kept: &mut Kept, source: &str| {
+            kept.keep(source, &Arc::new(compiled("x", source).unwrap()));
+            let bytes: usize = kept.compiled.keys().map(String::len).sum();
+            assert_eq!(kept.bytes, bytes);
+            assert!(kept.compiled.len() <= MOST_KEPT && bytes <= MOST_BYTES_KEPT, "{} {bytes}", kept.compiled.len());
+            kept.compiled.contains_key(source)
+        };
+        let mut kept = Kept::default();
+        for number in 0..2 * MOST_KEPT {
+            assert!(keep(&mut kept, &number.to_string()) && keep(&mut kept, &number.to_string()));
+            assert_eq!(kept.compiled.len(), number % MOST_KEPT + 1);
         }
+        let half = MOST_BYTES_KEPT / 2;
+        assert!(keep(&mut kept, &"a".repeat(half)) && keep(&mut kept, &"b".repeat(half)));
+        assert_eq!(kept.compiled.len(), 2);
+        assert!(!keep(&mut kept, &"c".repeat(MOST_BYTES_KEPT + 1)));
+        assert_eq!(kept.compiled.len(), 2);
+    }
+
+    #[test]
+    fn a_template_reaches_no_template_not_even_itself() {
+        for statement in ["include 'NAME'", "import 'NAME' as a", "from 'NAME' import a", "extends 'NAME'", "block a"] {
+            for name in [ONLY, "greeting", "\\0"] {
+                let source =
+                    format!("{{% if who is undefined %}}{{% {} %}}{{% endif %}}", statement.replace("NAME", name));
+                let word = statement.split(' ').next().unwrap();
+                let says = format!("template `greeting` in line 1: syntax error: unknown statement {word}");
+                assert_eq!(problem(&source), says);
+                assert_eq!(variables("greeting", &source).unwrap_err().message, says);
+            }
+        }
+    }
+
+    #[test]
+    fn the_variables_of_a_template_are_those_that_it_does_not_make_itself() {
         let used = variables("x", "{% for a in task.list %}{{ a.b }}{{ results.c.d }}{% endfor %}").unwrap();
         assert_eq!(used, ["results.c.d", "task.list"].map(str::to_owned).into());
     }
