@@ -269,7 +269,8 @@ impl<'email> Words<'email> {
             || self.sentences.iter().any(|sentence| matches!(sentence.form, Form::Question | Form::Request))
     }
 
-    // The most telling sentence: the one with the weightiest signals of the category, the first of equals.
+    // The most telling sentence: the one with the weightiest signals of the category, the first of equals. One is searched
+    // only where it holds a phrase that the whole text was found to hold.
     fn intent(&self, category: Category) -> String {
         let telling: Vec<&str> =
             self.phrases.iter().filter(|phrase| phrase.category == category).map(|phrase| phrase.text).collect();
@@ -816,6 +817,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_plain_form_of_a_text_is_its_lower_case_with_plain_apostrophes(
+            text in "([a-zA-Z]{1,4}|[ΣσİKßẞÉ’ʼ`'\u{300} \n])*",
+        ) {
+            prop_assert_eq!(plain(&text), text.to_lowercase().replace(['’', 'ʼ', '`'], "'"));
+        }
+
         #[test]
         fn any_mail_is_analyzed_and_answered(
             subject in "(\\PC|[\\r\\n]){0,60}",
