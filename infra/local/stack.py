@@ -45,6 +45,7 @@ SENDER = "assistant@ihelper.example"
 FUNCTIONS = ("api-process", "event-handler", "email-consumer", "document-consumer", "task-consumer")
 ISSUER_BUCKET = "token-issuer"
 ARTIFACT_BUCKET = "deployment-artifacts"
+LOCAL_AWS = ROOT / "infra/local/aws.py"
 BUILD = LOCAL / "build"
 ISSUER = LOCAL / "issuer"
 DEV = LOCAL / "dev"
@@ -316,7 +317,7 @@ def start_local_aws(folder, port, tied):
     }
     with phase("starting the local AWS", log):
         with log.open("wb") as output:
-            process = spawn([toolbox.MINISTACK / "bin/python", ROOT / "infra/local/aws.py"], env=environment, cwd=scratch,
+            process = spawn([toolbox.MINISTACK / "bin/python", "-P", LOCAL_AWS], env=environment, cwd=scratch,
                             tied=tied, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         STARTED[process.pid] = process
         (folder / "process").write_text(str(process.pid))
@@ -519,7 +520,7 @@ def stop_group(leader, process=None):
 def stop_recorded(folder):
     """Stop the local AWS whose process a folder remembers, and the functions that it started."""
     leader = recorded(folder / "process")
-    if leader and "ministack" in command_of(leader):
+    if leader and str(LOCAL_AWS) in command_of(leader):
         stop_group(leader, STARTED.pop(leader, None))
     (folder / "process").unlink(missing_ok=True)
     shutil.rmtree(folder / "tmp", ignore_errors=True)
@@ -533,7 +534,7 @@ def recorded(path):
 
 
 def command_of(pid):
-    return subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 @contextmanager

@@ -322,12 +322,11 @@ impl Bundle {
         accounts.filter_map(Value::as_array).flatten().cloned().collect()
     }
 
-    /// The run on the data of this id, once it has ended or rests.
+    /// The run on the data of this id, once it has ended or needs somebody's attention.
     pub(crate) async fn run_on(&self, workflow: &str, data_id: &str) -> Value {
         self.wait(&format!("a run of {workflow} on {data_id} to end"), async || {
             let runs = self.runs_on(workflow, data_id).await;
-            let ended = runs.iter().find(|run| !matches!(run["status"].as_str(), Some("queued" | "running")));
-            let id = ended?["run_id"].as_str()?.to_owned();
+            let id = runs.iter().find(|run| has_ended(run))?["run_id"].as_str()?.to_owned();
             Some(self.get(&format!("/workflow/runs/{id}")).await.body)
         })
         .await
@@ -346,11 +345,7 @@ impl Bundle {
     pub(crate) async fn ended(&self, location: &str) -> Value {
         self.wait(&format!("{location} to end"), async || {
             let run = self.get(location).await.body;
-            // Another test may just have killed the function that answers.
-            run["status"]
-                .as_str()
-                .is_some_and(|status| !matches!(status, "queued" | "running" | "waiting"))
-                .then_some(run)
+            has_ended(&run).then_some(run)
         })
         .await
     }
@@ -442,6 +437,11 @@ pub(crate) fn unique(name: &str) -> String {
 /// An email that asks something, from a sender of its own.
 pub(crate) fn email(id: &str) -> Value {
     json!({"id": id, "from": format!("{id}@customer.example"), "content": "When are you open on Saturday?"})
+}
+
+// Another test may just have killed the function that answers: then there is no status, and it has not ended.
+fn has_ended(run: &Value) -> bool {
+    run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running" | "waiting"))
 }
 
 fn descendants(ancestor: u32) -> Vec<u32> {

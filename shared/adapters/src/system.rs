@@ -46,7 +46,8 @@ pub fn peak_memory_bytes() -> u64 {
     peak_memory_in(&status[..read]).unwrap_or_default()
 }
 
-/// The most memory that a process has held, in bytes, by what the kernel writes in its `/proc/<id>/status`.
+/// The most memory that a process has held, in bytes, by what the kernel writes in its `/proc/<id>/status`. `None` where
+/// that does not tell, as for a process that has ended and not been waited for.
 pub fn peak_memory_in(status: &[u8]) -> Option<u64> {
     let peak = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"VmHWM:"))?;
     let kibibytes = str::from_utf8(peak).ok()?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
