@@ -181,7 +181,7 @@ async fn speed(report: &mut Report) -> Result<(), Failed> {
         figure: format!("{:.2} round trips over its model", measured.round_trips),
         beside: format!("naive journal, {:.2}", measured.naive_round_trips),
         ratio: Some(1.0 / measured.ratio()),
-        limit: Some(format!("{} round trips", f64::from(measured.limit) + speed::HALF_A_ROUND_TRIP)),
+        limit: Some(format!("{} round trips", measured.most_round_trips())),
         holds: measured.holds(),
     });
     report.claim("1 speed", claims.collect());

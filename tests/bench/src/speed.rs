@@ -34,7 +34,7 @@ pub const PACE: Pace = Pace { store: Duration::from_millis(5), model: Duration::
 pub const BESIDES_EFFECTS: u32 = 2;
 
 /// What is left for timers and the processor before it counts as another round trip.
-pub const HALF_A_ROUND_TRIP: f64 = 0.5;
+const HALF_A_ROUND_TRIP: f64 = 0.5;
 
 /// One thing that a run does, as the naive way sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,9 +182,14 @@ impl Measured {
         self.naive_over_ms / self.over_ms
     }
 
+    /// The figure that it stays within: its limit, and what is left for what is no round trip.
+    pub fn most_round_trips(&self) -> f64 {
+        f64::from(self.limit) + HALF_A_ROUND_TRIP
+    }
+
     /// Whether it stays within its limit.
     pub fn holds(&self) -> bool {
-        self.round_trips <= f64::from(self.limit) + HALF_A_ROUND_TRIP
+        self.round_trips <= self.most_round_trips()
     }
 }
 
