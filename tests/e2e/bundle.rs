@@ -11,6 +11,7 @@ use aws_sdk_eventbridge::types::Target;
 use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
 use aws_types::{SdkConfig, region::Region};
 use ihelper_adapters::aws::{Aws, Timeouts};
+use ihelper_workflow::domain::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -441,7 +442,7 @@ pub(crate) fn email(id: &str) -> Value {
 
 // Another test may just have killed the function that answers: then there is no status, and it has not ended.
 fn has_ended(run: &Value) -> bool {
-    run["status"].as_str().is_some_and(|status| !matches!(status, "queued" | "running" | "waiting"))
+    Status::deserialize(&run["status"]).is_ok_and(|status| status.is_final() || status == Status::Attention)
 }
 
 fn descendants(ancestor: u32) -> Vec<u32> {
